@@ -1,0 +1,1 @@
+"""One contestant a file; every module in this folder is discovered (see `benchmarks.harness`)."""

@@ -1,0 +1,163 @@
+"""JAX: a hand-written `lax.scan` (which is what spyx does), the whole step under one `jit`, Adam included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from benchmarks import lif
+from benchmarks.interface import Data, Forms, Outputs, Runner
+from benchmarks.workloads import w1
+
+NAME = "JAX scan"
+KIND = "peer"
+VERSION = jax.__version__
+
+Params = dict[str, Array]
+
+
+@jax.custom_vjp
+def _spike(distance: Array) -> Array:
+    return (distance > 0).astype(distance.dtype)
+
+
+def _spike_forward(distance: Array) -> tuple[Array, Array]:
+    return _spike(distance), distance
+
+
+def _spike_backward(distance: Array, grad: Array) -> tuple[Array]:
+    return (grad / (1 + lif.SLOPE * jnp.abs(distance)) ** 2,)
+
+
+_spike.defvjp(_spike_forward, _spike_backward)
+
+State = tuple[Array, Array]  # membrane, spikes of the step before
+
+
+def _step(state: State, current: Array) -> State:
+    membrane, spikes = state
+    membrane = lif.BETA * membrane + current - lif.THRESHOLD * jax.lax.stop_gradient(spikes)
+    return membrane, _spike(membrane - lif.THRESHOLD)
+
+
+def _rest(shape: tuple[int, ...]) -> State:
+    return jnp.zeros(shape), jnp.zeros(shape)
+
+
+def _over_time(currents: Array, unroll: int) -> State:
+    """Membranes and spikes [T, B, N] for currents [T, B, N]."""
+
+    def body(state: State, current: Array) -> tuple[State, State]:
+        state = _step(state, current)
+        return state, state
+
+    signals: State = jax.lax.scan(body, _rest(currents.shape[1:]), currents, unroll=unroll)[1]
+    return signals
+
+
+def _two_scans(p: Params, x: Array, unroll: int) -> tuple[Array, Array]:
+    current = x @ p["w1"].T + p["b1"]
+
+    def body(state: State, _: None) -> tuple[State, Array]:
+        state = _step(state, current)
+        return state, state[1]
+
+    hidden = jax.lax.scan(body, _rest(current.shape), None, length=w1.STEPS, unroll=unroll)[1]
+    return hidden, _over_time(hidden @ p["w2"].T + p["b2"], unroll)[0]
+
+
+def _one_scan(p: Params, x: Array, unroll: int) -> tuple[Array, Array]:
+    current = x @ p["w1"].T + p["b1"]
+
+    def body(states: tuple[State, State], _: None) -> tuple[tuple[State, State], tuple[Array, Array]]:
+        hidden = _step(states[0], current)
+        output = _step(states[1], hidden[1] @ p["w2"].T + p["b2"])
+        return (hidden, output), (hidden[1], output[0])
+
+    initial = (_rest(current.shape), _rest((x.shape[0], w1.CLASSES)))
+    signals: tuple[Array, Array] = jax.lax.scan(body, initial, None, length=w1.STEPS, unroll=unroll)[1]
+    return signals
+
+
+def _adam(p: Params, grads: Params, m: Params, v: Params, count: Array) -> tuple[Params, Params, Params]:
+    beta1, beta2 = w1.BETAS
+    m = {k: beta1 * m[k] + (1 - beta1) * grads[k] for k in p}
+    v = {k: beta2 * v[k] + (1 - beta2) * grads[k] ** 2 for k in p}
+    scale1, scale2 = 1 - beta1**count, 1 - beta2**count
+    new = {k: p[k] - w1.LEARNING_RATE * (m[k] / scale1) / (jnp.sqrt(v[k] / scale2) + w1.EPSILON) for k in p}
+    return new, m, v
+
+
+def _w1(
+    network: Callable[[Params, Array, int], tuple[Array, Array]], unroll: int
+) -> Callable[[Data], Runner]:
+    def factory(data: Data) -> Runner:
+        x, y = jnp.asarray(data["x"]), jnp.asarray(data["y"])
+        given = {name: data[name] for name in w1.PARAMETERS}
+
+        def loss(p: Params) -> tuple[Array, Array]:
+            hidden, membrane = network(p, x, unroll)
+            log_probability = jax.nn.log_softmax(membrane)
+            picked = jnp.take_along_axis(log_probability, y[None, :, None], axis=-1)
+            return -picked.mean(1).sum(), hidden
+
+        def train(p: Params, m: Params, v: Params, count: Array) -> tuple[Params, Params, Params]:
+            return _adam(p, jax.grad(loss, has_aux=True)(p)[0], m, v, count)
+
+        compiled = jax.jit(train, donate_argnums=(0, 1, 2))
+        zeros = jax.tree.map(np.zeros_like, given)
+        state = [jax.tree.map(jnp.asarray, tree) for tree in (given, zeros, zeros)]
+        count = 0
+
+        def step() -> None:
+            nonlocal count
+            count += 1
+            state[:] = jax.block_until_ready(compiled(*state, jnp.float32(count)))
+
+        def check() -> Outputs:
+            grads, hidden = jax.jit(jax.grad(loss, has_aux=True))(jax.tree.map(jnp.asarray, given))
+            return _outputs(hidden, grads)
+
+        return Runner(step, check)
+
+    return factory
+
+
+def _w7(unroll: int) -> Callable[[Data], Runner]:
+    def factory(data: Data) -> Runner:
+        x = jnp.asarray(data["x"])
+        given = {name: jnp.asarray(data[name]) for name in ("w", "b")}
+
+        def loss(p: Params, x: Array) -> tuple[Array, Array]:
+            currents = (x.reshape(-1, x.shape[2]) @ p["w"].T + p["b"]).reshape(x.shape)
+            spikes = _over_time(currents, unroll)[1]
+            return spikes.sum(), spikes
+
+        gradient = jax.jit(lambda p, x: jax.grad(loss, has_aux=True)(p, x)[0])
+
+        def check() -> Outputs:
+            grads, spikes = jax.jit(jax.grad(loss, has_aux=True))(given, x)
+            return _outputs(spikes, grads)
+
+        return Runner(lambda: jax.block_until_ready(gradient(given, x)), check)
+
+    return factory
+
+
+def _outputs(spikes: Array, grads: Params) -> Outputs:
+    return Outputs(np.asarray(spikes).astype(np.bool_), {k: np.asarray(g) for k, g in grads.items()})
+
+
+WORKLOADS: dict[str, Forms] = {
+    "w1": {
+        "output product between two scans": _w1(_two_scans, 1),
+        "output product between two scans, unroll 5": _w1(_two_scans, 5),
+        "one scan": _w1(_one_scan, 1),
+        "one scan, unroll 5": _w1(_one_scan, 5),
+    },
+    "w7": {"product hoisted": _w7(1), "product hoisted, unroll 5": _w7(5)},
+}

@@ -1,0 +1,1 @@
+"""One workload a file; every module in this folder is discovered (see `benchmarks.harness`)."""

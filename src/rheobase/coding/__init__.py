@@ -1,0 +1,1 @@
+"""Coding: values into input sequences, output sequences into answers; losses and regularisers."""

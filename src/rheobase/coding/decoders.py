@@ -1,0 +1,131 @@
+"""Decoders: the output sequence becomes one score for each class; the highest score is the answer.
+
+Shapes: T time steps, B samples, C classes. S is the spikes, v the membrane of the output layer.
+
+    SpikeCount     score = sum_t S[t]            rate coding
+    FirstSpike     score = -(first t with S[t])  latency coding; T for a neuron that never fires
+    MembraneMax    score = max_t v[t]
+    MembraneSum    score = sum_t v[t]
+    MembraneLast   score = v[T-1]
+
+Ties go to the lowest class index. So a silent output layer is read as class 0 by both spike decoders.
+Not modelled: groups of output neurons that stand for one class; a decision before the last step.
+
+Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep learning", Proc. IEEE 111,
+section III, https://doi.org/10.1109/JPROC.2023.3308088
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from rheobase.config import Config
+
+
+def check_signal(signal: Tensor, who: str) -> None:
+    """Raise `ValueError` unless `signal` is floating point `[T, B, C]` with nothing of size 0."""
+    if signal.dim() != 3 or signal.numel() == 0 or not signal.is_floating_point():
+        raise ValueError(
+            f"{who}: got a signal of shape {tuple(signal.shape)} and {signal.dtype}, wanted floating point "
+            "[T, B, C] (time, samples, classes) with nothing of size 0"
+        )
+
+
+def first_spike_step(spikes: Tensor) -> Tensor:
+    """The step of the first spike, int64 `[B, C]`, from spikes `[T, B, C]`; T where there is none.
+
+    >>> first_spike_step(torch.tensor([[[0.0, 0.0]], [[1.0, 0.0]], [[1.0, 0.0]]]))
+    tensor([[1, 3]])
+    """
+    steps = spikes.shape[0]
+    index = torch.arange(steps, device=spikes.device).view(-1, *[1] * (spikes.dim() - 1))
+    return torch.where(spikes > 0, index, steps).amin(0)
+
+
+class Decoder(Config, ABC):
+    """Reads one score for each class from the output layer."""
+
+    room: ClassVar[str] = "rheobase.coding.decoders"
+    signal: ClassVar[Literal["spikes", "v"]]  # what of the output layer is read
+
+    def scores(self, signal: Tensor) -> Tensor:
+        """Scores `[B, C]` from the output signal `[T, B, C]`; `ValueError` for any other shape."""
+        check_signal(signal, type(self).__name__)
+        return self._scores(signal)
+
+    def predict(self, signal: Tensor) -> Tensor:
+        """The class with the highest score, int64 `[B]`; the lowest index where several have it."""
+        return self.scores(signal).argmax(-1)
+
+    @abstractmethod
+    def _scores(self, signal: Tensor) -> Tensor:
+        """`scores` of a signal that was checked."""
+
+
+class SpikeCount(Decoder):
+    """The neuron that fires most often wins.
+
+    >>> SpikeCount().scores(torch.tensor([[[1.0, 0.0]], [[1.0, 1.0]]]))
+    tensor([[2., 1.]])
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "spikes"
+
+    def _scores(self, signal: Tensor) -> Tensor:
+        return signal.sum(0)
+
+
+class FirstSpike(Decoder):
+    """The neuron that fires first wins. The score is minus the step of its first spike, -T if it never fires.
+
+    >>> FirstSpike().scores(torch.tensor([[[0.0, 0.0]], [[0.0, 1.0]]]))
+    tensor([[-2., -1.]])
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "spikes"
+
+    def _scores(self, signal: Tensor) -> Tensor:
+        return -first_spike_step(signal).to(signal.dtype)
+
+
+class MembraneMax(Decoder):
+    """The neuron whose membrane gets highest wins (SpyTorch, https://github.com/fzenke/spytorch).
+
+    >>> MembraneMax().scores(torch.tensor([[[0.1, 0.9]], [[0.4, 0.2]]]))
+    tensor([[0.4000, 0.9000]])
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "v"
+
+    def _scores(self, signal: Tensor) -> Tensor:
+        return signal.amax(0)
+
+
+class MembraneSum(Decoder):
+    """The neuron with the largest membrane summed over time wins.
+
+    >>> MembraneSum().scores(torch.tensor([[[0.5, 1.0]], [[0.5, -2.0]]]))
+    tensor([[ 1., -1.]])
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "v"
+
+    def _scores(self, signal: Tensor) -> Tensor:
+        return signal.sum(0)
+
+
+class MembraneLast(Decoder):
+    """The neuron with the highest membrane at the last step wins.
+
+    >>> MembraneLast().scores(torch.tensor([[[0.5, 1.0]], [[0.5, -2.0]]]))
+    tensor([[ 0.5000, -2.0000]])
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "v"
+
+    def _scores(self, signal: Tensor) -> Tensor:
+        return signal[-1]

@@ -1,0 +1,221 @@
+"""Losses: how far the output sequence is from the target, as one number with a gradient.
+
+Shapes: T time steps, B samples, C classes. S is the spikes, v the membrane of the output layer, y the label,
+n = sum_t S[t] the spike count, CE(z, y) = ln sum_k exp(z_k) - z_y. Each loss is a mean over the batch.
+
+    CrossEntropySum          sum_t CE(v[t], y)
+    CrossEntropyMax          CE(max_t v[t], y)
+    CrossEntropyCount        CE(n, y)
+    FirstSpikeCrossEntropy   CE(-t_first dt / tau, y)                           (dt, tau in ms)
+    CountHinge               (1/C) sum_{k != y} max(0, margin + n_k - n_y)
+    MeanSquaredError         mean (v - target)^2, over all steps or at the last
+
+The gradient with respect to spikes is exact; what a spike's derivative with respect to the membrane is, the
+neuron's surrogate says. Not modelled: class weights, label smoothing, target spike trains (van Rossum
+distance).
+
+Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep learning", Proc. IEEE 111,
+section III, https://doi.org/10.1109/JPROC.2023.3308088
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rheobase.coding.decoders import check_signal
+from rheobase.config import Config, option
+
+
+class Loss(Config, ABC):
+    """Compares the output layer's signal with the targets."""
+
+    room: ClassVar[str] = "rheobase.coding.losses"
+    signal: ClassVar[Literal["spikes", "v"]]  # what of the output layer is compared
+    labels_only: ClassVar[bool] = True  # targets are labels [B]; otherwise also values [B, C] or [T, B, C]
+
+    def __call__(self, signal: Tensor, target: Tensor) -> Tensor:
+        """The loss, a scalar, of the output `signal` `[T, B, C]` for labels `target`, integers `[B]` below C.
+
+        Raises `ValueError` for other shapes, labels out of range, and values where only labels will do.
+        """
+        check_signal(signal, type(self).__name__)
+        labels = not (target.is_floating_point() or target.dtype == torch.bool)
+        if labels:
+            self._check_labels(signal, target)
+        else:
+            self._check_values(signal, target)
+        return self._loss(signal, target.long() if labels else target)
+
+    @abstractmethod
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        """The loss of a signal and a target (int64 if labels) that were checked."""
+
+    def _check_labels(self, signal: Tensor, target: Tensor) -> None:
+        who, (_, batch, classes) = type(self).__name__, signal.shape
+        if target.shape != (batch,):
+            raise ValueError(
+                f"{who}: got labels of shape {tuple(target.shape)} for a signal of shape "
+                f"{tuple(signal.shape)}, wanted [{batch}], one for each sample"
+            )
+        if torch.compiler.is_compiling():  # looking at values would break the graph
+            return
+        low, high = (int(extreme) for extreme in target.aminmax())
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"{who}: got labels from {low} to {high}, wanted 0 to {classes - 1}; the network has "
+                f"{classes} outputs, it needs one for each class"
+            )
+
+    def _check_values(self, signal: Tensor, target: Tensor) -> None:
+        who, shape = type(self).__name__, tuple(target.shape)
+        if self.labels_only or target.dtype == torch.bool:
+            raise ValueError(f"{who}: got targets of {target.dtype}, wanted integer labels [B]")
+        if target.shape not in (signal.shape, signal.shape[1:]):
+            raise ValueError(
+                f"{who}: got targets of shape {shape} for a signal of shape {tuple(signal.shape)}, wanted "
+                f"{tuple(signal.shape[1:])} (the same at every step) or {tuple(signal.shape)}"
+            )
+
+
+class CrossEntropySum(Loss):
+    """Cross-entropy on the membrane at every step, summed over the steps.
+
+    Every step is asked for the answer, so the gradient reaches early steps directly; the value grows with T.
+    Source: snnTorch tutorial 5, https://snntorch.readthedocs.io/en/latest/tutorials/tutorial_5.html
+
+    >>> CrossEntropySum()(torch.zeros(25, 1, 10), torch.tensor([3]))  # 25 ln 10
+    tensor(57.5646)
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "v"
+
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        steps, batch, _ = signal.shape
+        every_step = target.expand(steps, batch).flatten()
+        return functional.cross_entropy(signal.flatten(0, 1), every_step, reduction="sum") / batch
+
+
+class CrossEntropyMax(Loss):
+    """Cross-entropy on the highest membrane over time.
+
+    The gradient goes to the step of the maximum alone (the first, if several are equal).
+    Source: SpyTorch tutorials 2 to 4, https://github.com/fzenke/spytorch
+
+    >>> CrossEntropyMax()(torch.zeros(25, 1, 10), torch.tensor([3]))  # ln 10
+    tensor(2.3026)
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "v"
+
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        # max, not amax: amax would share the gradient among equal steps, as in a membrane at rest.
+        return functional.cross_entropy(signal.max(0).values, target)
+
+
+class CrossEntropyCount(Loss):
+    """Cross-entropy on the spike counts.
+
+    Source: snnTorch `functional.ce_count_loss`.
+
+    >>> CrossEntropyCount()(torch.zeros(25, 1, 10), torch.tensor([3]))  # ln 10
+    tensor(2.3026)
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "spikes"
+
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        return functional.cross_entropy(signal.sum(0), target)
+
+
+class FirstSpikeCrossEntropy(Loss):
+    """Cross-entropy on minus the first-spike times: the right neuron must fire before the others.
+
+    The number of steps before the first spike, S being 0 or 1, is
+
+        t_first = sum_t prod_{s <= t} (1 - S[s])            (T for a neuron that never fires)
+
+    and is differentiated as it stands: d t_first / d S[k] is exactly how the time would change if the spike
+    at step k were there rather than not. So a silent neuron is drawn towards firing, early steps most (the
+    derivative is k - T); a first spike carries the wait until the second one; what comes after the first
+    spike carries nothing. Raises `ValueError` for spikes that are not 0 or 1.
+
+    Source of the loss: Goeltz et al. 2021, "Fast and energy-efficient neuromorphic deep learning with
+    first-spike times", Nature Machine Intelligence 3, https://doi.org/10.1038/s42256-021-00388-x; there the
+    times are continuous.
+
+    >>> spikes = torch.tensor([[[0.0, 0.0]], [[1.0, 0.0]], [[1.0, 0.0]]])  # first spikes: step 1, never (3)
+    >>> FirstSpikeCrossEntropy()(spikes, torch.tensor([0]))  # ln(1 + exp(1 - 3))
+    tensor(0.1269)
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "spikes"
+
+    tau: float = option(
+        default=1.0, unit="ms", above=0, help="lead at which the odds of a class grow by a factor e"
+    )
+    dt: float = option(default=1.0, unit="ms", above=0, help="duration of a time step")
+
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling() and not bool(((signal == 0) | (signal == 1)).all()):
+            raise ValueError(
+                "FirstSpikeCrossEntropy: got spikes other than 0 and 1, wanted spikes; for a membrane "
+                "use another loss"
+            )
+        silent_so_far = torch.cumprod(1 - signal, 0)
+        times = silent_so_far.sum(0) * self.dt  # ms
+        return functional.cross_entropy(-times / self.tau, target)
+
+
+class CountHinge(Loss):
+    """Hinge on the spike counts: the right neuron must lead every other one by `margin` spikes.
+
+    (1/C) sum over the wrong classes of max(0, margin + n_wrong - n_right). Beyond the margin nothing pushes,
+    so counts do not grow without end as they may under cross-entropy.
+
+    Source: Weston & Watkins 1999, ESANN, "Support vector machines for multi-class pattern recognition"; the
+    1/C is that of `torch.nn.functional.multi_margin_loss`.
+
+    >>> CountHinge(margin=2.0)(torch.zeros(25, 1, 10), torch.tensor([3]))  # 9 of 10 classes, 2 spikes each
+    tensor(1.8000)
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "spikes"
+
+    margin: float = option(
+        default=1.0, unit="spikes", above=0, help="lead in spikes that the right class must have"
+    )
+
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        return functional.multi_margin_loss(signal.sum(0), target, margin=self.margin)
+
+
+class MeanSquaredError(Loss):
+    """Mean squared distance of the membrane from its target, over samples, classes and the chosen steps.
+
+    Targets are values `[B, C]` (the same at every step) or `[T, B, C]`, or labels `[B]`: `on` for the right
+    class, `off` for the others. The mean is over steps too, so the value does not grow with T.
+
+    >>> MeanSquaredError()(torch.zeros(25, 1, 10), torch.tensor([3]))  # one of ten classes is off by 1
+    tensor(0.1000)
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "v"
+    labels_only: ClassVar[bool] = False
+
+    over: Literal["all", "last"] = option(
+        default="all", help="compare at all steps, or at the last one alone"
+    )
+    on: float = option(default=1.0, help="target of the right class, where targets are labels")
+    off: float = option(default=0.0, help="target of the other classes, where targets are labels")
+
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        if not target.is_floating_point():
+            right = functional.one_hot(target, signal.shape[-1]).to(signal.dtype)
+            target = self.off + (self.on - self.off) * right
+        error = signal - target  # a target [B, C] broadcasts over time
+        return (error if self.over == "all" else error[-1]).square().mean()

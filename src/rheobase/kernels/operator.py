@@ -1,0 +1,160 @@
+"""The kernels as torch operators, with shapes for tracing compilers and gradients for autograd.
+
+`rheobase::scan` runs a program over a whole sequence. Its outputs, in one list, are what was
+emitted, the final states, the recorded states, and what the backward pass needs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rheobase.kernels.passes import chunks, run_backward, run_forward
+from rheobase.kernels.program import PROGRAMS, Program
+
+
+def _merge(p: Program, numbers: list[float], tensors: list[Tensor]) -> list[Any]:
+    """Coefficients in the program's order."""
+    n, t = iter(numbers), iter(tensors)
+    return [next(t) if j in p.tensors else next(n) for j in range(len(p.trace.coefficients))]
+
+
+@torch.library.custom_op("rheobase::scan", mutates_args=())
+def scan(
+    current: Tensor,
+    state: list[Tensor],
+    tensors: list[Tensor],
+    numbers: list[float],
+    program: str,
+    steps: int,
+    every: int,
+    save: bool,
+) -> list[Tensor]:
+    """A neuron over a whole sequence; see `rheobase.kernels.sequence` for the public face."""
+    p = PROGRAMS[program]
+    coefficients = _merge(p, numbers, tensors)
+    emitted, last, traces, kept = run_forward(p, current, state, coefficients, steps, every, save)
+    return [emitted, *last, *traces, *kept]
+
+
+@scan.register_fake
+def _(
+    current: Tensor,
+    state: list[Tensor],
+    tensors: list[Tensor],
+    numbers: list[float],
+    program: str,
+    steps: int,
+    every: int,
+    save: bool,
+) -> list[Tensor]:
+    p = PROGRAMS[program]
+    shape = current.shape if p.constant else current.shape[1:]
+    over_time = [current.new_empty((steps, *shape)) for _ in range(1 + len(p.record))]
+    last = [current.new_empty(shape) for _ in p.states]
+    kept: list[Tensor] = []
+    if save and every:
+        kept = [current.new_empty((len(list(chunks(steps, every))), *shape)) for _ in p.states]
+    elif save:
+        kept = [current.new_empty((steps, *shape), dtype=p.saved_dtype(n, current.dtype)) for n in p.own]
+    return [over_time[0], *last, *over_time[1:], *kept]
+
+
+@torch.library.custom_op("rheobase::scan_backward", mutates_args=())
+def scan_backward(
+    current: Tensor,
+    emitted: Tensor,
+    traces: list[Tensor],
+    kept: list[Tensor],
+    tensors: list[Tensor],
+    by_emitted: Tensor | None,
+    by_traces: list[Tensor | None],
+    by_state: list[Tensor | None],
+    numbers: list[float],
+    program: str,
+    every: int,
+    want_current: bool,
+) -> list[Tensor]:
+    """The adjoint of `scan`: by the current (if wanted), the initial states and `tensors`."""
+    p = PROGRAMS[program]
+    by_current, lam, sums = run_backward(
+        p,
+        current,
+        _merge(p, numbers, tensors),
+        emitted,
+        traces,
+        kept,
+        by_emitted,
+        by_traces,
+        by_state,
+        every,
+        want_current,
+    )
+    # An operator's results may not be its arguments.
+    lam = [x.clone() for x in lam] if emitted.shape[0] == 0 else lam
+    return [*([] if by_current is None else [by_current]), *lam, *sums]
+
+
+@scan_backward.register_fake
+def _(
+    current: Tensor,
+    emitted: Tensor,
+    traces: list[Tensor],
+    kept: list[Tensor],
+    tensors: list[Tensor],
+    by_emitted: Tensor | None,
+    by_traces: list[Tensor | None],
+    by_state: list[Tensor | None],
+    numbers: list[float],
+    program: str,
+    every: int,
+    want_current: bool,
+) -> list[Tensor]:
+    p = PROGRAMS[program]
+    lam = [emitted.new_empty(emitted.shape[1:]) for _ in p.states]
+    by_current = [torch.empty_like(current)] if want_current else []
+    return [*by_current, *lam, *(torch.empty_like(x) for x in tensors)]
+
+
+def _setup(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
+    current, _state, tensors, numbers, key, _steps, every, _save = inputs
+    p = PROGRAMS[key]
+    n, m = len(p.states), len(p.record)
+    traces, kept = output[1 + n : 1 + n + m], output[1 + n + m :]
+    ctx.counts = (m, len(kept), len(tensors))
+    ctx.rest = (numbers, key, every)
+    ctx.want_current = bool(ctx.needs_input_grad[0])
+    ctx.save_for_backward(current, output[0], *traces, *kept, *tensors)
+
+
+def _backward(ctx: Any, gradients: list[Tensor | None]) -> Any:
+    m, k, _ = ctx.counts
+    numbers, key, every = ctx.rest
+    p = PROGRAMS[key]
+    current, emitted, *rest = ctx.saved_tensors
+    traces, kept, tensors = rest[:m], rest[m : m + k], rest[m + k :]
+    n = len(p.states)
+    results = torch.ops.rheobase.scan_backward(
+        current,
+        emitted,
+        traces,
+        kept,
+        tensors,
+        gradients[0],
+        gradients[1 + n : 1 + n + m],
+        gradients[1 : 1 + n],
+        numbers,
+        key,
+        every,
+        ctx.want_current,
+    )
+    by_current = results[0] if ctx.want_current else None
+    first = 1 if ctx.want_current else 0
+    by_state, by_tensors = results[first : first + n], results[first + n :]
+    no_numbers = None if numbers else []  # torch takes an empty list for a list of tensors
+    return by_current, by_state, by_tensors, no_numbers, None, None, None, None
+
+
+scan.register_autograd(_backward, setup_context=_setup)

@@ -1,0 +1,186 @@
+"""Running a program's kernels on tensors: forward, backward, and time chunks with recomputation.
+
+With K steps per chunk, the forward pass keeps only the state at each chunk's start; the backward
+pass runs each chunk forward again before differentiating it. Memory for saved values falls from T
+to K + T/K steps; results are the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rheobase.kernels.program import Program
+from rheobase.kernels.source import Incoming
+from rheobase.kernels.threads import split
+
+NAMES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+class Grid:
+    """How `[T, B, N]` is laid out for the kernels: `[T, R, C]` (see `rheobase.kernels.source`)."""
+
+    def __init__(self, shape: tuple[int, ...], coefficients: Sequence[Any]) -> None:
+        self.kinds = "".join("v" if isinstance(c, Tensor) and c.dim() else "s" for c in coefficients)
+        rows = shape[0] if "v" in self.kinds else 1
+        columns = 1
+        for size in shape if rows == 1 else shape[1:]:
+            columns *= size
+        if rows == 1:  # a batch of one with per-neuron coefficients is a row as well
+            self.rows, self.columns = 1, columns
+        else:
+            self.rows, self.columns = rows, columns
+
+    def view(self, x: Tensor) -> Any:
+        """`[B, N]` as a NumPy array `[R, C]`."""
+        return x.detach().reshape(self.rows, self.columns).numpy()
+
+    def over_time(self, x: Tensor) -> Any:
+        """`[T, B, N]` as a NumPy array `[T, R, C]`."""
+        return x.detach().reshape(x.shape[0], self.rows, self.columns).numpy()
+
+    def run(self, kernel: Any, arrays: list[Any], steps: int) -> None:
+        """Call the kernel on all rows and columns, on as many threads as are worth it."""
+        kernel = kernel.prepare(*arrays, steps, 0, self.rows, 0, self.columns)
+        work = self.rows * self.columns * steps
+        if self.rows > 1:
+            split(lambda low, high: kernel(*arrays, steps, low, high, 0, self.columns), self.rows, work)
+        else:
+            split(lambda low, high: kernel(*arrays, steps, 0, 1, low, high), self.columns, work)
+
+    def coefficients(self, values: Sequence[Any], dtype: torch.dtype) -> list[Any]:
+        """Coefficients as the kernels take them: typed numbers and flat arrays."""
+        number = torch.empty((), dtype=dtype).numpy().dtype.type
+        return [
+            v.detach().to(dtype).reshape(-1).contiguous().numpy()
+            if kind == "v"
+            else number(v.item() if isinstance(v, Tensor) else v)
+            for kind, v in zip(self.kinds, values, strict=True)
+        ]
+
+
+def chunks(steps: int, every: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of each chunk of `every` steps; one chunk if `every` is 0."""
+    size = every or steps
+    for start in range(0, steps, size):
+        yield start, min(start + size, steps)
+
+
+def run_forward(
+    p: Program, current: Tensor, state: list[Tensor], coefficients: list[Any], steps: int, every: int, save: bool
+) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
+    """One pass over all steps.
+
+    Returns:
+        What was emitted `[T, B, N]`, the final states, the recorded states `[T, B, N]`, and what
+        is kept for the adjoint: the saved values over time, or the states at the chunks' starts
+        `[chunks, B, N]` if `every` is not 0.
+    """
+    shape = tuple(current.shape) if p.constant else tuple(current.shape[1:])
+    grid = Grid(shape, coefficients)
+    kernel_save = save and not every
+    kernel = p.forward_kernel(NAMES[current.dtype], grid.kinds, kernel_save)
+    emitted = current.new_empty((steps, *shape))
+    traces = [torch.empty_like(emitted) for _ in p.record]
+    own = [emitted.new_empty(emitted.shape, dtype=p.saved_dtype(n, current.dtype)) for n in p.own]
+    saved = own if kernel_save else []
+    parts = list(chunks(steps, every))
+    starts = [current.new_empty((len(parts), *shape)) for _ in p.states] if save and every else []
+    values = grid.coefficients(coefficients, current.dtype)
+    inputs = grid.over_time(current[None] if p.constant else current)
+    filled = [grid.over_time(x) for x in (emitted, *traces, *saved)]
+    before = state
+    for i, (low, high) in enumerate(parts):
+        for all_starts, value in zip(starts, before, strict=False):
+            all_starts[i] = value
+        after = [current.new_empty(shape) for _ in p.states]
+        arrays = [
+            inputs if p.constant else inputs[low:high],
+            *(grid.view(s) for s in before),
+            *values,
+            *(x[low:high] for x in filled),
+            *(grid.view(s) for s in after),
+        ]
+        grid.run(kernel, arrays, high - low)
+        before = after
+    return emitted, before, traces, starts if every else saved
+
+
+def run_backward(
+    p: Program,
+    current: Tensor,
+    coefficients: list[Any],
+    emitted: Tensor,
+    traces: list[Tensor],
+    kept: list[Tensor],
+    by_emitted: Tensor | None,
+    by_traces: list[Tensor | None],
+    by_state: list[Tensor | None],
+    every: int,
+    want_current: bool,
+) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
+    """The adjoint of `run_forward`: derivatives by current, initial states and tensor coefficients."""
+    steps, shape = emitted.shape[0], tuple(emitted.shape[1:])
+    grid = Grid(shape, coefficients)
+    dtype = emitted.dtype
+    wanted = tuple(sorted(p.tensors))
+    incoming = Incoming(
+        emitted=by_emitted is not None,
+        traces=tuple(n for n, g in zip(p.record, by_traces, strict=True) if g is not None),
+        current=want_current,
+        coefficients=wanted,
+        keeps_current=p.keeps_current,
+    )
+    kernel = p.backward_kernel(NAMES[dtype], grid.kinds, incoming)
+    values = grid.coefficients(coefficients, dtype)
+    given = [by_emitted, *by_traces]
+    gradients = [grid.over_time(g.contiguous()) for g in given if g is not None]
+    zeros = emitted.new_zeros(shape) if any(g is None for g in by_state) else None
+    lam = [(zeros if g is None else g.contiguous()) for g in by_state]
+    by_current = torch.empty_like(current) if want_current else None
+    by_coefficient = {j: emitted.new_zeros(shape) for j in wanted}
+    inputs = grid.over_time(current[None] if p.constant else current)
+    parts = list(chunks(steps, every))
+    for i in reversed(range(len(parts))):
+        low, high = parts[i]
+        part = slice(low, high)
+        if every:
+            piece = current if p.constant else current[part]
+            again = run_forward(p, piece, [k[i] for k in kept], coefficients, high - low, 0, True)
+            out, records, saved = again[0], again[2], again[3]
+        else:
+            out, records, saved = emitted, traces, kept
+        before = [emitted.new_empty(shape) for _ in p.states]
+        sums = [emitted.new_empty(shape) for _ in wanted]
+        filled = []
+        if by_current is not None:
+            # A constant input's derivative is a sum over time: one per chunk, added up below.
+            piece = torch.empty_like(current) if p.constant else by_current[part]
+            filled.append(grid.over_time(piece[None] if p.constant else piece))
+        arrays = [
+            inputs if p.constant else inputs[part],
+            *(grid.over_time(x) for x in (out, *records, *saved)),
+            *values,
+            *(g[part] for g in gradients),
+            *(grid.view(x) for x in lam),
+            *filled,
+            *(grid.view(x) for x in before),
+            *(grid.over_time(x[None]) for x in sums),
+        ]
+        grid.run(kernel, arrays, high - low)
+        lam = before
+        if by_current is not None and p.constant:
+            by_current = piece if i == len(parts) - 1 else by_current.add_(piece)
+        for j, part_sum in zip(wanted, sums, strict=True):
+            by_coefficient[j] += part_sum
+    return by_current, lam, [_reduce(by_coefficient[j], coefficients[j]) for j in wanted]
+
+
+def _reduce(total: Tensor, coefficient: Tensor) -> Tensor:
+    """Sum over the columns that share a coefficient, in float64."""
+    wide = total.double()
+    summed = wide.sum(0).reshape(coefficient.shape) if coefficient.dim() else wide.sum()
+    return summed.to(coefficient.dtype)

@@ -1,0 +1,103 @@
+"""A neuron's compiled form: its trace, what it keeps, and its kernels per layout.
+
+Programs are found by a text key, because a torch operator takes only tensors, numbers and texts.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from rheobase.kernels.adjoint import adjoint
+from rheobase.kernels.cache import Kernel
+from rheobase.kernels.saved import choose_saved
+from rheobase.kernels.source import Incoming, Layout, backward_source, forward_source
+from rheobase.kernels.trace import Trace, fingerprint, trace
+from rheobase.neurons.base import Neuron
+from rheobase.registry import name_of
+
+@dataclass(frozen=True)
+class Program:
+    """One neuron, one way of feeding it (`constant` or changing input), one set of recorded states.
+
+    `tensors` are the positions of the coefficients that may need a gradient.
+    """
+
+    key: str
+    neuron: Neuron
+    constant: bool
+    record: tuple[str, ...]
+    tensors: frozenset[int]
+
+    @functools.cached_property
+    def trace(self) -> Trace:
+        return trace(self.neuron)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        return tuple(self.trace.states)
+
+    @functools.cached_property
+    def saved(self) -> tuple[int, ...]:
+        """Nodes kept at every step in arrays of their own (input, output and records aside)."""
+        t = trace(self.neuron)
+        wanted = frozenset(t.coefficients[j] for j in self.tensors)
+        adj = adjoint(t, emitted=True, coefficients=wanted)
+        kept = frozenset([t.emitted, *(t.new_states[n] for n in self.record)])
+        return tuple(choose_saved(t, adj, kept=kept, constant=self.constant))
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """The saved nodes that need an array: those that no input or output holds already."""
+        t = self.trace
+        held = {t.current, t.emitted, *(t.new_states[n] for n in self.record)}
+        return tuple(n for n in self.saved if n not in held)
+
+    @property
+    def keeps_current(self) -> bool:
+        """Whether the adjoint reads the input current."""
+        return self.trace.current in self.saved
+
+    def saved_dtype(self, node: int, dtype: torch.dtype) -> torch.dtype:
+        """bool for a kept condition, else the dtype of the computation."""
+        return torch.bool if self.trace.tape.is_boolean(node) else dtype
+
+    @functools.cache  # noqa: B019 - programs live as long as the process
+    def forward_kernel(self, dtype: str, kinds: str, save: bool) -> Kernel:
+        layout = Layout(dtype, kinds, self.constant, self.record)
+        title = f"Forward pass of {name_of(type(self.neuron))}."
+        source = forward_source(self.trace, layout, self.own if save else (), title)
+        return Kernel(source, "forward", f"{name_of(type(self.neuron))} forward")
+
+    @functools.cache  # noqa: B019
+    def backward_kernel(self, dtype: str, kinds: str, incoming: Incoming) -> Kernel:
+        t = trace(self.neuron)  # the adjoint grows the tape: a tape of its own
+        wanted = frozenset(t.coefficients[j] for j in incoming.coefficients)
+        adj = adjoint(t, emitted=incoming.emitted, current=incoming.current, coefficients=wanted)
+        layout = Layout(dtype, kinds, self.constant, self.record)
+        title = f"Backward pass of {name_of(type(self.neuron))}."
+        source = backward_source(t, adj, layout, self.own, incoming, title)
+        return Kernel(source, "backward", f"{name_of(type(self.neuron))} backward")
+
+
+PROGRAMS: dict[str, Program] = {}
+
+
+def program(neuron: Neuron, *, constant: bool, record: Sequence[str], tensors: Sequence[int]) -> Program:
+    """The program of a neuron, made at first use.
+
+    Args:
+        neuron: The model with its fixed options.
+        constant: Whether the input is one value for all time steps.
+        record: State variables to record at every step.
+        tensors: Positions of the coefficients that are tensors.
+    """
+    text = f"{fingerprint(trace(neuron))}|{constant}|{tuple(record)}|{tuple(tensors)}"
+    key = f"{name_of(type(neuron))}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if key not in PROGRAMS:
+        PROGRAMS[key] = Program(key, neuron, constant, tuple(record), frozenset(tensors))
+    return PROGRAMS[key]

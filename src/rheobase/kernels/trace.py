@@ -1,0 +1,367 @@
+"""Recording a neuron's `step` as a tape of elementary operations, in program order.
+
+The tape keeps the order in which the model wrote its arithmetic, so that a kernel made from it
+rounds exactly as the reference does; equal expressions are recorded once. Nodes that depend on
+parameters only are *invariant*: they are computed once per call, outside the time loop. Those that
+the time loop reads are the program's *coefficients* (for a LIF neuron: its decay, not its tau).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from rheobase import operators
+from rheobase.neurons.base import Neuron, State
+
+#: Operators of one or two numbers, by name; conditions are those in `BOOLEAN`.
+BOOLEAN = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"})
+INPUTS = frozenset({"const", "param", "state", "current", "seed"})
+
+
+class TraceError(TypeError):
+    """A neuron's equations use something from which no kernel can be made."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation: its name, the ids of its arguments, and an attribute.
+
+    `value` is the number of a `const`, the name of a `param`, `state` or `seed`, the exponent of a
+    `pow`, or the (surrogate, strict) of a `spike`.
+    """
+
+    op: str
+    args: tuple[int, ...] = ()
+    value: Any = None
+
+
+class Tape:
+    """A growing list of nodes; an argument's id is always smaller than its user's."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.varying: list[bool] = []
+        self._ids: dict[Node, int] = {}
+
+    def add(self, op: str, *args: int, value: Any = None) -> Symbol:
+        """The symbol of an operation, recorded unless it is already there."""
+        node = Node(op, args, value)
+        if node not in self._ids:
+            self._ids[node] = len(self.nodes)
+            self.nodes.append(node)
+            self.varying.append(
+                op in ("state", "current", "seed") or any(self.varying[a] for a in args)
+            )
+        return Symbol(self, self._ids[node])
+
+    def lift(self, value: Any) -> Symbol:
+        """A Python number, or a symbol, as a symbol."""
+        if isinstance(value, Symbol):
+            return value
+        if isinstance(value, (bool, int, float, np.number)):
+            return self.add("const", value=float(value))
+        raise TraceError(
+            f"a neuron's equations may combine parameters, states and Python numbers; got a "
+            f"{type(value).__name__}{_at_line()}"
+        )
+
+    def is_boolean(self, node: int) -> bool:
+        """Whether the node is a condition."""
+        return self.nodes[node].op in BOOLEAN
+
+
+class Symbol:
+    """A traced value. Arithmetic on it is recorded; anything else is refused by its name."""
+
+    __slots__ = ("id", "tape")
+
+    def __init__(self, tape: Tape, id: int) -> None:
+        self.tape = tape
+        self.id = id
+
+    @property
+    def constant(self) -> float | None:
+        """The number this symbol is, if it is one."""
+        node = self.tape.nodes[self.id]
+        return node.value if node.op == "const" else None
+
+    def record(self, name: str, *arguments: Any) -> Symbol:
+        """An operator of `rheobase.operators` applied to symbols and numbers."""
+        if name == "spike":
+            x, surrogate, strict = arguments
+            return self.tape.add("spike", self.tape.lift(x).id, value=(surrogate, strict))
+        return self.tape.add(name, *(self.tape.lift(a).id for a in arguments))
+
+    def _binary(self, op: str, a: Any, b: Any) -> Symbol:
+        x, y = self.tape.lift(a), self.tape.lift(b)
+        # Only foldings that keep every bit of the result (up to the sign of zero).
+        if op in ("add", "sub") and y.constant == 0.0:
+            return x
+        if op == "add" and x.constant == 0.0:
+            return y
+        if op == "sub" and x.constant == 0.0:
+            return self.tape.add("neg", y.id)
+        if op in ("mul", "div") and y.constant == 1.0:
+            return x
+        if op == "mul" and x.constant == 1.0:
+            return y
+        if x.constant is not None and y.constant is not None and op in _FOLD:
+            return self.tape.lift(_FOLD[op](x.constant, y.constant))
+        return self.tape.add(op, x.id, y.id)
+
+    def __add__(self, other: Any) -> Symbol:
+        return self._binary("add", self, other)
+
+    def __radd__(self, other: Any) -> Symbol:
+        return self._binary("add", other, self)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self._binary("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return self._binary("sub", other, self)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return self._binary("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Symbol:
+        return self._binary("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Symbol:
+        return self._binary("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        return self._binary("div", other, self)
+
+    def __pow__(self, exponent: Any) -> Symbol:
+        if not isinstance(exponent, (int, float)):
+            raise TraceError(f"'**' takes a Python number as its exponent{_at_line()}")
+        if exponent in (2, 3):  # as torch does it
+            return self * self if exponent == 2 else self * self * self
+        return self.tape.add("pow", self.id, value=float(exponent))
+
+    def __neg__(self) -> Symbol:
+        return self.tape.add("neg", self.id)
+
+    def __pos__(self) -> Symbol:
+        return self
+
+    def __abs__(self) -> Symbol:
+        return self.tape.add("absolute", self.id)
+
+    def __lt__(self, other: Any) -> Symbol:
+        return self._binary("lt", self, other)
+
+    def __le__(self, other: Any) -> Symbol:
+        return self._binary("le", self, other)
+
+    def __gt__(self, other: Any) -> Symbol:
+        return self._binary("gt", self, other)
+
+    def __ge__(self, other: Any) -> Symbol:
+        return self._binary("ge", self, other)
+
+    def __eq__(self, other: object) -> Any:
+        return self._binary("eq", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return self._binary("ne", self, other)
+
+    def __and__(self, other: Any) -> Symbol:
+        return self._binary("and", self, other)
+
+    def __or__(self, other: Any) -> Symbol:
+        return self._binary("or", self, other)
+
+    def __invert__(self) -> Symbol:
+        return self.tape.add("not", self.id)
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        _refuse("'if', 'and', 'or' or 'not' on a value that is known only when the kernel runs", "where")
+
+    def __float__(self) -> float:
+        _refuse("a function of Python's math module, or float()")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        _refuse(f"'.{name}'")
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        known: dict[str, Callable[..., Any]] = {
+            "add": operator.add,
+            "subtract": operator.sub,
+            "multiply": operator.mul,
+            "divide": operator.truediv,
+        }
+        if method != "__call__" or ufunc.__name__ not in known:
+            _refuse(f"'numpy.{ufunc.__name__}'")
+        a, b = (float(x) if isinstance(x, np.generic) else x for x in inputs)
+        return known[ufunc.__name__](a, b)
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        _refuse(f"'torch.{getattr(func, '__name__', func)}'")
+
+
+_FOLD: dict[str, Callable[[float, float], float]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+}
+
+
+def _refuse(what: str, use: str = "") -> NoReturn:
+    known = "+ - * / **, comparisons, & | ~ and " + ", ".join(
+        name
+        for name, value in vars(operators).items()
+        if callable(value) and getattr(value, "__module__", "") == operators.__name__
+        and name.islower() and not name.startswith("_")
+    )
+    hint = f"use rheobase.operators.{use}" if use else f"use {known} (rheobase.operators)"
+    raise TraceError(f"{what} cannot be traced into a kernel{_at_line()}; {hint}")
+
+
+def _at_line() -> str:
+    """The innermost line outside this file: the one in the neuron's equations."""
+    for frame in reversed(traceback.extract_stack()):
+        if frame.filename not in (__file__, operators.__file__):
+            return f", in line {frame.lineno} of {frame.filename}: {frame.line}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A neuron's step on a tape: what goes in and what comes out, as node ids."""
+
+    tape: Tape
+    states: dict[str, int]
+    current: int
+    new_states: dict[str, int]
+    emitted: int
+    coefficients: tuple[int, ...]
+
+    def live(self, roots: Sequence[int]) -> list[int]:
+        """The ids on which `roots` depend, roots included, in order of execution."""
+        seen: set[int] = set()
+        stack = list(roots)
+        while stack:
+            node = stack.pop()
+            if node not in seen:
+                seen.add(node)
+                stack.extend(self.tape.nodes[node].args)
+        return sorted(seen)
+
+
+def structural(value: Any) -> bool:
+    """Whether a fixed parameter belongs to the equations' form: 0 and 1 drop out of them."""
+    return isinstance(value, float) and value in (0.0, 1.0)
+
+
+def trace(neuron: Neuron) -> Trace:
+    """Record one step of `neuron`.
+
+    Raises:
+        TraceError: If the equations use an operator from which no kernel can be made.
+    """
+    tape = Tape()
+    names = neuron.parameter_names()
+    params = {
+        name: tape.add("param", value=name)
+        for name in names
+        if not structural(getattr(neuron, name))
+    }
+    states = State({name: tape.add("state", value=name) for name in neuron.initial()})
+    current = tape.add("current")
+    try:
+        new, emitted = neuron.bind(params).step(State(states), current)
+    except TraceError as error:
+        raise TraceError(f"{type(neuron).__name__}.step: {error}") from None
+    except Exception as error:
+        raise TraceError(
+            f"{type(neuron).__name__}.step could not be traced into a kernel: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if set(new) != set(states):
+        raise TraceError(
+            f"{type(neuron).__name__}.step: got the state variables {sorted(new)}, wanted those of "
+            f"initial(): {sorted(states)}"
+        )
+    new_ids = {name: tape.lift(new[name]).id for name in states}
+    emitted_id = tape.lift(emitted).id
+    partial = Trace(tape, {n: s.id for n, s in states.items()}, current.id, new_ids, emitted_id, ())
+    return Trace(
+        tape, partial.states, current.id, new_ids, emitted_id, _coefficients(partial)
+    )
+
+
+def _coefficients(t: Trace) -> tuple[int, ...]:
+    """Invariant nodes, other than numbers, that the time loop reads."""
+    roots = [*t.new_states.values(), t.emitted]
+    nodes, varying = t.tape.nodes, t.tape.varying
+    used = {a for n in t.live(roots) if varying[n] for a in nodes[n].args if not varying[a]}
+    used |= {root for root in roots if not varying[root]}
+    return tuple(sorted(n for n in used if nodes[n].op != "const"))
+
+
+def evaluate_invariants(t: Trace, parameters: Mapping[str, Any]) -> list[Any]:
+    """The coefficients' values, from parameters that are numbers or tensors."""
+    values: dict[int, Any] = {}
+    for n in t.live(t.coefficients):
+        node = t.tape.nodes[n]
+        args = [values[a] for a in node.args]
+        values[n] = _evaluate(node, args, parameters)
+    return [values[n] for n in t.coefficients]
+
+
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "neg": operator.neg,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "and": operator.and_,
+    "or": operator.or_,
+    "not": lambda x: ~x if isinstance(x, torch.Tensor) else not x,
+}
+
+
+def _evaluate(node: Node, args: list[Any], parameters: Mapping[str, Any]) -> Any:
+    if node.op == "const":
+        return node.value
+    if node.op == "param":
+        return parameters[node.value]
+    if node.op == "pow":
+        return args[0] ** node.value
+    if node.op == "spike":
+        return operators.spike(args[0], *node.value)
+    if node.op in _ARITHMETIC:
+        return _ARITHMETIC[node.op](*args)
+    return getattr(operators, node.op)(*args)
+
+
+def fingerprint(t: Trace) -> str:
+    """A text that is equal for traces that mean the same."""
+    lines = [f"{n.op} {n.args} {n.value!r}" for n in t.tape.nodes]
+    ends = f"{t.states} {t.new_states} {t.emitted} {t.coefficients}"
+    return "\n".join([*lines, ends])
+
+

@@ -1,0 +1,1 @@
+"""Connections, neuron layers and the network: torch modules on time-major sequences."""

@@ -1,0 +1,59 @@
+"""The all-to-all connection."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from rheobase.kernels.constant import Constant
+from rheobase.kernels.products import linear
+from rheobase.layers.over_time import over_time
+
+
+class Dense(nn.Module):
+    """y = x W^T + b at each time step; what follows the batch dimension is flattened.
+
+    All time steps are multiplied at once; an input that does not change in time is multiplied once.
+    The initial weights are torch's (uniform, bound 1/sqrt(inputs)).
+
+    Args:
+        inputs: Number of presynaptic units.
+        outputs: Number of postsynaptic units.
+        bias: Whether to add a constant current per postsynaptic unit.
+        gain: Factor on the initial weights.
+
+    Shape: `[T, B, inputs] -> [T, B, outputs]` (or `[T, B, ...]` with `inputs` values per sample).
+
+    Raises:
+        ValueError: If a sample does not have `inputs` values.
+
+    >>> Dense(3, 2)(torch.zeros(5, 4, 3)).shape
+    torch.Size([5, 4, 2])
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True, gain: float = 1.0) -> None:
+        super().__init__()
+        if inputs < 1 or outputs < 1:
+            raise ValueError(f"Dense: got {inputs} inputs and {outputs} outputs, wanted at least 1 each")
+        self.inputs, self.outputs = inputs, outputs
+        bound = 1.0 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-gain * bound, gain * bound))
+        self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
+
+    def forward(self, x: Tensor | Constant) -> Tensor | Constant:
+        """The weighted sums at each time step."""
+        return over_time(self._step, x)
+
+    def _step(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        if x.shape[1] != self.inputs:
+            raise ValueError(
+                f"Dense: got samples of {x.shape[1]} values, wanted {self.inputs}; inputs are time-major, "
+                "[T, B, ...]"
+            )
+        return linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.inputs}, {self.outputs}, bias={self.bias is not None}"

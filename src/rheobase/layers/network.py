@@ -1,0 +1,123 @@
+"""The network: named layers in sequence, with explicit state and a record of what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from rheobase.kernels.constant import Constant
+from rheobase.layers.neurons import Neurons
+from rheobase.registry import unknown
+
+NetworkState = Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a network did over a sequence.
+
+    Attributes:
+        output: What the last layer emitted at each step, `[T, B, N]`.
+        signals: The signals asked for, by "layer.spikes" or "layer.<state variable>", `[T, B, N]`.
+        state: The final state per layer of neurons; pass it back in to go on.
+    """
+
+    output: Tensor
+    signals: dict[str, Tensor] = field(default_factory=dict)
+    state: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def __getitem__(self, signal: str) -> Tensor:
+        if signal not in self.signals:
+            raise KeyError(
+                f"'{signal}' was not recorded; recorded: {', '.join(self.signals) or 'nothing'}. Ask for "
+                f"it: net(x, record=['{signal}'])"
+            )
+        return self.signals[signal]
+
+
+class Network(nn.Module):
+    """Layers in sequence, each with a name.
+
+    Layers of neurons (`Neurons`) carry state; all others act on each time step alone.
+
+    Args:
+        layers: Modules by name, in order. Modules that know no time go into `OverTime`.
+
+    >>> import torch
+    >>> from rheobase.layers.dense import Dense
+    >>> from rheobase.neurons.lif import LIF
+    >>> net = Network(fc=Dense(4, 8), hidden=Neurons(LIF()), out=Dense(8, 2), readout=Neurons(LIF()))
+    >>> record = net(torch.rand(10, 3, 4), record=["hidden.spikes", "readout.v"])
+    >>> record.output.shape, record["hidden.spikes"].shape
+    (torch.Size([10, 3, 2]), torch.Size([10, 3, 8]))
+    >>> later = net(torch.rand(10, 3, 4), state=record.state)
+    """
+
+    def __init__(self, **layers: nn.Module) -> None:
+        super().__init__()
+        if not layers:
+            raise ValueError("Network: got no layers, wanted at least one")
+        self.layers = nn.ModuleDict(layers)
+
+    def neurons(self) -> dict[str, Neurons]:
+        """The layers of neurons by name."""
+        return {n: m for n, m in self.layers.items() if isinstance(m, Neurons)}
+
+    @property
+    def spiking(self) -> tuple[str, ...]:
+        """The names of the layers that spike."""
+        return tuple(name for name, layer in self.neurons().items() if layer.spiking)
+
+    @property
+    def last(self) -> str:
+        """The name of the last layer of neurons, the read-out."""
+        names = tuple(self.neurons())
+        if not names:
+            raise ValueError("Network: it has no layer of neurons, so there is no read-out")
+        return names[-1]
+
+    def signals(self) -> tuple[str, ...]:
+        """The names of all signals that can be recorded."""
+        return tuple(
+            f"{name}.{signal}"
+            for name, layer in self.neurons().items()
+            for signal in (*(["spikes"] if layer.spiking else []), *layer.states)
+        )
+
+    def forward(
+        self, x: Tensor | Constant, state: NetworkState | None = None, record: Sequence[str] = ()
+    ) -> Record:
+        """Run all layers over all time steps.
+
+        Args:
+            x: `[T, B, ...]`, or a `Constant` input.
+            state: As returned in `Record.state`; layers that are missing in it start at rest.
+            record: Names from `signals()`.
+
+        Raises:
+            ValueError: On an unknown signal or layer, or on shapes that do not fit.
+        """
+        known = self.signals()
+        for name in record:
+            if name not in known:
+                raise ValueError(unknown("signal", name, known))
+        for name in state or {}:
+            if name not in self.neurons():
+                raise ValueError(unknown("layer of neurons", name, self.neurons()))
+        signals: dict[str, Tensor] = {}
+        states: dict[str, dict[str, Tensor]] = {}
+        for name, layer in self.layers.items():
+            if not isinstance(layer, Neurons):
+                x = layer(x)
+                continue
+            wanted = [s.split(".", 1)[1] for s in record if s.startswith(f"{name}.")]
+            traced = [s for s in layer.states if s in wanted]
+            run = layer(x, (state or {}).get(name), traced)
+            x, states[name] = run.output, run.state
+            signals |= {f"{name}.{s}": trace for s, trace in run.traces.items()}
+            if "spikes" in wanted:
+                signals[f"{name}.spikes"] = run.output
+        output = x.expand() if isinstance(x, Constant) else x
+        return Record(output, signals, states)

@@ -1,0 +1,105 @@
+"""A layer of neurons of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rheobase.kernels.constant import Constant
+from rheobase.kernels.sequence import Backend, Run, sequence
+from rheobase.kernels.trace import trace
+from rheobase.neurons.base import Neuron
+from rheobase.registry import unknown
+
+
+class Neurons(nn.Module):
+    """Neurons of one model, run over whole sequences.
+
+    Args:
+        neuron: The model. Parameters may be one number or one value per neuron.
+        trainable: Names of parameters to train. A positive one is kept positive.
+        size: Number of neurons; with it, trainable parameters are one per neuron, else one number.
+        backend: "auto", "numba" (fused kernel) or "torch" (step-by-step reference).
+        checkpoint_every: See `rheobase.kernels.sequence.sequence`.
+
+    Shape: `[T, B, N] -> [T, B, N]`; see `Run` for what comes with it.
+
+    >>> from rheobase.neurons.lif import LIF
+    >>> layer = Neurons(LIF(), trainable=["tau_m"], size=3)
+    >>> output, state, traces = layer(torch.ones(10, 2, 3), record=["v"])
+    >>> output.shape, sorted(state), layer.tau_m.shape
+    (torch.Size([10, 2, 3]), ['v'], torch.Size([3]))
+    """
+
+    def __init__(
+        self,
+        neuron: Neuron,
+        *,
+        trainable: Collection[str] = (),
+        size: int | None = None,
+        backend: Backend = "auto",
+        checkpoint_every: int | None = None,
+    ) -> None:
+        super().__init__()
+        names = neuron.parameter_names()
+        for name in trainable:
+            if name not in names:
+                raise ValueError(unknown(f"parameter of {type(neuron).__name__}", name, names))
+        self.neuron = neuron
+        self.trainable = tuple(name for name in names if name in trainable)
+        self.backend = backend
+        self.checkpoint_every = checkpoint_every
+        for name in names:
+            value = getattr(neuron, name)
+            if name in self.trainable:
+                tensor = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach().clone()
+                tensor = tensor.expand(size).clone() if size and not tensor.dim() else tensor
+                setattr(self, name, nn.Parameter(tensor))
+            elif isinstance(value, Tensor):
+                self.register_buffer(name, value)
+        self.spiking = is_spiking(neuron)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of the state variables, which can be recorded."""
+        return tuple(self.neuron.initial())
+
+    def bound(self) -> Neuron:
+        """The model with this layer's own (trained, moved, cast) parameters in it."""
+        own: dict[str, Any] = {}
+        for name in self.neuron.parameter_names():
+            value = getattr(self, name, None)
+            if isinstance(value, Tensor):
+                own[name] = value
+        return self.neuron.bind(own)
+
+    def forward(
+        self,
+        x: Tensor | Constant,
+        state: Mapping[str, Tensor] | None = None,
+        record: Sequence[str] = (),
+    ) -> Run:
+        """Run the neurons over all time steps, from `state` (at rest if None)."""
+        return sequence(
+            self.bound(),
+            x,
+            state,
+            record=record,
+            backend=self.backend,
+            checkpoint_every=self.checkpoint_every,
+        )
+
+    def extra_repr(self) -> str:
+        trained = f", trainable={', '.join(self.trainable)}" if self.trainable else ""
+        return f"{self.neuron}{trained}"
+
+
+def is_spiking(neuron: Neuron) -> bool:
+    """Whether what the model emits are spikes (and not, say, a read-out's membrane)."""
+    t = trace(neuron)
+    return any(t.tape.nodes[n].op == "spike" for n in t.live([t.emitted])) and (
+        t.emitted not in t.new_states.values()
+    )

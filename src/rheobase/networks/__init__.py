@@ -1,0 +1,1 @@
+"""Network architectures that can be named in an experiment, one per file."""

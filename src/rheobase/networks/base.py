@@ -1,0 +1,50 @@
+"""What an architecture is: options, and a `build` that turns shapes and neurons into a network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from rheobase.config import Config, option
+from rheobase.kernels.sequence import Backend
+from rheobase.layers.network import Network
+from rheobase.layers.neurons import Neurons
+from rheobase.neurons.base import Neuron
+
+
+class Architecture(Config, ABC):
+    """A kind of network. Weights are drawn from torch's global generator: seed it before `build`."""
+
+    room: ClassVar[str] = "rheobase.networks"
+
+    train_neurons: tuple[str, ...] = option(
+        (), help="neuron parameters to train (e.g. tau_m,threshold), one value per neuron"
+    )
+    checkpoint_every: int | None = option(
+        None, at_least=1, help="keep only every so many steps for the backward pass (memory for time)"
+    )
+    backend: Backend = option("auto", help="auto, numba (fused kernels) or torch (reference)")
+
+    def neurons(self, neuron: Neuron, size: int) -> Neurons:
+        """A layer of `size` neurons with this architecture's options."""
+        names = [name for name in self.train_neurons if name in neuron.parameter_names()]
+        return Neurons(
+            neuron,
+            trainable=names,
+            size=size if names else None,
+            backend=self.backend,
+            checkpoint_every=self.checkpoint_every,
+        )
+
+    @abstractmethod
+    def build(
+        self, input_shape: tuple[int, ...], outputs: int, neuron: Neuron, readout: Neuron
+    ) -> Network:
+        """The network.
+
+        Args:
+            input_shape: Shape of one sample at one time step.
+            outputs: Number of read-out units.
+            neuron: Model of the hidden layers.
+            readout: Model of the last layer, which is called "readout".
+        """

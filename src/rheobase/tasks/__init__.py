@@ -1,0 +1,5 @@
+"""Tasks: data sets with their splits, metric, chance level and simple baselines. One task a file.
+
+`digits.py` is the shortest example. A new task is a subclass of `ImageClassification` or `Task` in a
+file of its own here, or in another distribution under the entry point `rheobase.tasks`.
+"""

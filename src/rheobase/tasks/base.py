@@ -1,0 +1,290 @@
+"""What every task is: seeded splits of data, a metric, its chance level, and simple baselines.
+
+A `Task` is a `Config`; its data are loaded by `splits()`, in memory or not, behind `Dataset`, which
+hands out a `Batch` for any choice of indices. `ImageClassification` is the part shared by tasks that
+name the class of an image: it checks the images, scales the pixels to [0, 1], holds out a validation
+share, and computes the baselines.
+
+The test split never depends on an option: it is what results are compared on. The validation share is
+taken from the training data, by class, and is empty unless asked for.
+
+Not modelled: augmentation, and data sets larger than memory (write a `Dataset` for those).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rheobase.config import Config, option
+from rheobase.tasks import baselines
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some samples of a data set."""
+
+    inputs: Tensor  # shape: [B, ...]
+    targets: Tensor  # shape: [B] or [B, ...]
+
+
+class Dataset(ABC):
+    """Samples by index."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    @abstractmethod
+    def batch(self, indices: Tensor) -> Batch:
+        """The samples at `indices`, int64 `[B]`, in that order."""
+
+    def whole(self) -> Batch:
+        """Every sample, in order."""
+        return self.batch(torch.arange(len(self)))
+
+
+class ArrayDataset(Dataset):
+    """A data set in memory: inputs `[N, ...]` and targets `[N]` or `[N, ...]`, both finite.
+
+    Raises `ValueError` where there is no sample, the numbers of samples differ, or a value is NaN or
+    infinite; and at `batch` where the indices are not int64 `[B]` within the data set.
+
+    >>> data = ArrayDataset(torch.tensor([[0.0], [0.5], [1.0]]), torch.tensor([0, 1, 1]))
+    >>> len(data), data.batch(torch.tensor([2, 0])).inputs.tolist()
+    (3, [[1.0], [0.0]])
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+        if inputs.dim() == 0 or targets.dim() == 0 or len(inputs) != len(targets):
+            raise ValueError(
+                f"got inputs of shape {tuple(inputs.shape)} and targets of shape {tuple(targets.shape)}, "
+                "wanted the same number of samples along the first dimension of both"
+            )
+        if len(inputs) == 0:
+            raise ValueError("got a data set of 0 samples, wanted at least 1")
+        for name, values in (("inputs", inputs), ("targets", targets)):
+            # The extremes first (NaN propagates into them): no array as large as the data is made.
+            if values.numel() == 0 or torch.isfinite(torch.stack(torch.aminmax(values))).all():
+                continue
+            bad = ~torch.isfinite(values).reshape(len(values), -1).all(1)
+            raise ValueError(
+                f"got NaN or infinite {name} in {int(bad.sum())} of {len(values)} samples, first in "
+                f"sample {int(bad.nonzero()[0])}, wanted finite values; mend or drop these samples"
+            )
+        self.inputs = inputs
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batch(self, indices: Tensor) -> Batch:
+        if indices.dim() != 1 or indices.dtype != torch.int64:
+            raise ValueError(
+                f"got indices of shape {tuple(indices.shape)} and type {indices.dtype}, "
+                "wanted torch.int64 of shape [B]"
+            )
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
+            raise ValueError(
+                f"got indices from {int(indices.min())} to {int(indices.max())}, wanted 0 to {len(self) - 1}"
+            )
+        return Batch(self.inputs[indices], self.targets[indices])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Data to train on, to select models on (`None` where not asked for), and to report on."""
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset
+
+
+class Task(Config, ABC):
+    """A data set with its splits, its metric, and what the metric is without learning."""
+
+    room: ClassVar[str] = "rheobase.tasks"
+    metric: ClassVar[str]
+    higher_is_better: ClassVar[bool] = True
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
+    """Named choices for an experiment on this task: nested tables of options, "default" first."""
+
+    validation: float = option(
+        default=0.0, at_least=0, at_most=0.9, help="share of the training data held out to select models on"
+    )
+    split_seed: int = option(default=0, at_least=0, help="seed of the choice of the validation share")
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input, without the batch."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """The number of values a network must put out."""
+
+    @property
+    @abstractmethod
+    def chance(self) -> float:
+        """The metric's value for a guess that ignores the input."""
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes, where the task has classes."""
+        return None
+
+    @abstractmethod
+    def splits(self) -> Splits:
+        """The data, loaded and checked; equal for equal options."""
+
+    @abstractmethod
+    def baselines(self, splits: Splits | None = None) -> dict[str, float]:
+        """The metric on the test split of simple models fitted on the training split.
+
+        Pass `splits` where they have been loaded already. The result is kept on disk.
+        """
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images as published, before scaling, with where they come from (for error messages)."""
+
+    images: npt.NDArray[Any]  # shape: [N, height, width]
+    labels: npt.NDArray[Any]  # shape: [N], classes from 0
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise ValueError(
+                f"{self.source}: got {len(self.images)} images and {len(self.labels)} labels, wanted as "
+                "many of both; the files do not belong together or are damaged"
+            )
+        if len(self.images) == 0:
+            raise ValueError(f"{self.source}: got 0 images, wanted at least 1")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> LabelledImages:
+        """The images at `indices`."""
+        return LabelledImages(self.images[indices], self.labels[indices], self.source)
+
+    def hold_out(self, share: int | float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+        """The rest and a random `share` (a number of images, or a fraction) with every class in it.
+
+        The split of scikit-learn's `train_test_split(test_size=share, random_state=seed, stratify=labels)`.
+        """
+        from sklearn.model_selection import train_test_split
+
+        try:
+            rest, held_out = train_test_split(
+                np.arange(len(self)), test_size=share, random_state=seed, stratify=self.labels
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"{self.source}: cannot hold out {share} of {len(self)} images with every class on both "
+                f"sides ({error}); choose another share or use more images"
+            ) from error
+        return self.take(rest), self.take(held_out)
+
+
+class ImageClassification(Task):
+    """Name the class of a grey image: inputs float32 `[B, 1, height, width]` in [0, 1], targets int64 `[B]`.
+
+    A task says what its images look like and where they come from: `classes`, `input_shape`, `white`
+    and `load`.
+    """
+
+    metric: ClassVar[str] = "accuracy"
+    white: ClassVar[float] = 255.0
+    """The value of a fully bright pixel in the images as published."""
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # https://snntorch.readthedocs.io/en/latest/tutorials/tutorial_5.html
+        "default": {
+            "encoder": {"name": "constant_current", "steps": 25},
+            "loss": {"name": "cross_entropy_sum"},
+            "decoder": {"name": "spike_count"},
+            "network": {"name": "dense", "hidden": [1000]},
+            "neuron": {"name": "lif", "preset": "snntorch"},
+            "training": {"epochs": 10, "batch_size": 128, "learning_rate": 5e-4},
+        },
+    }
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the labels."""
+
+    @property
+    def outputs(self) -> int:
+        """One per class."""
+        return len(self.classes)
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of a blind guess, every class being as likely."""
+        return 1 / len(self.classes)
+
+    @abstractmethod
+    def load(self) -> tuple[LabelledImages, LabelledImages]:
+        """Training and test images as published."""
+
+    def splits(self) -> Splits:
+        """The data; `ValueError` for no images, wrong shapes, pixels or labels out of range or NaN."""
+        train, test = self.load()
+        if not self.validation:
+            return Splits(self._dataset(train), None, self._dataset(test))
+        train, validation = train.hold_out(self.validation, self.split_seed)
+        return Splits(self._dataset(train), self._dataset(validation), self._dataset(test))
+
+    def baselines(self, splits: Splits | None = None) -> dict[str, float]:
+        """Test accuracy of `constant`, `linear` and `nearest_neighbour` (see `rheobase.tasks.baselines`)."""
+        splits = splits or self.splits()
+        train, test = splits.train.whole(), splits.test.whole()
+        arrays = (train.inputs, train.targets, test.inputs, test.targets)
+        return baselines.stored(baselines.content_hash(*arrays), lambda: baselines.classification(*arrays))
+
+    def _dataset(self, data: LabelledImages) -> ArrayDataset:
+        wanted = self.input_shape[1:]
+        if data.images.shape[1:] != wanted or data.labels.ndim != 1:
+            raise ValueError(
+                f"{data.source}: got images of shape {data.images.shape} and labels of shape "
+                f"{data.labels.shape}, wanted [N, {wanted[0]}, {wanted[1]}] and [N]"
+            )
+        pixels = _numbers(data.images, np.float32, f"{data.source}: pixels")
+        labels = _numbers(data.labels, np.float64, f"{data.source}: labels")
+        _check_range(pixels, self.white, f"{data.source}: pixels")
+        _check_range(labels, self.outputs - 1, f"{data.source}: labels")
+        if (labels != np.floor(labels)).any():
+            raise ValueError(f"{data.source}: labels: got fractions, wanted whole numbers")
+        pixels /= self.white
+        return ArrayDataset(torch.from_numpy(pixels).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
+
+
+def _numbers(values: npt.NDArray[Any], dtype: type[Any], where: str) -> npt.NDArray[Any]:
+    """A copy as `dtype`."""
+    try:
+        return np.array(values, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: got {values.dtype}, wanted numbers ({error})") from error
+
+
+def _check_range(values: npt.NDArray[Any], high: float, where: str) -> None:
+    if values.min() >= 0 and values.max() <= high:  # NaN propagates into both and compares false
+        return
+    good = (values >= 0) & (values <= high)
+    bad = ~good.reshape(len(values), -1).all(1)
+    first = int(bad.argmax())
+    got = values[first][~good[first]].reshape(-1)[0]
+    raise ValueError(
+        f"{where}: got {got:g} in sample {first} ({int(bad.sum())} such samples of {len(values)}), "
+        f"wanted values from 0 to {high:g}; mend or drop these samples"
+    )
