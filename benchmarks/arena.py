@@ -12,6 +12,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import harness
+from benchmarks.interface import ContestantError
+from benchmarks.processes import machine
 
 
 def say(text: str) -> None:
@@ -43,6 +45,7 @@ def table(case: dict[str, Any]) -> str:
         "",
         f"Reference: {case['reference_spikes']} spikes, {case['firing_share']:.1%} of all neurons and steps.",
     ]
+    lines.append(f"Other processes kept {case['foreign_load']:.2f} processors busy during the rounds.")
     for row in case["contestants"]:
         lines += [f"{row['name']}, {form}: {ms:.2f} ms." for form, ms in row["other_forms_ms"].items()]
         lines += [f"{row['name']}, {name}: {note}." for name, note in row["notes"].items()]
@@ -86,10 +89,10 @@ def main(arguments: list[str]) -> int:
     for module in options.only or harness.contestant_modules():
         try:
             entrants.append(harness.describe(module))
-        except harness.ContestantError as error:
+        except ContestantError as error:
             absent[module] = str(error)
             say(f"ABSENT {module} (peers: pip install 'rheobase[bench]'): {error}")
-    results: dict[str, Any] = {"machine": harness.machine(options.threads), "absent": absent, "cases": {}}
+    results: dict[str, Any] = {"machine": machine(options.threads), "absent": absent, "cases": {}}
     for case in options.selected:
         say(case.title)
         report = harness.run_case(case, entrants, options.threads, options.repeats, options.seed, say)

@@ -3,43 +3,42 @@
 A workload is one module in `benchmarks/workloads/`, named as it is asked for (`w7`), importing NumPy only:
 
     TITLE: str                                        may contain {parameter} fields of its cases
-    CASES: dict[str, dict[str, int]]                  case name ("w7" or "w7-512") -> keyword arguments of make
+    CASES: dict[str, dict[str, int]]                  case name ("w7" or "w7-512") -> keywords of make
     make(seed: int, **parameters) -> Data             weights and inputs
     reference(data: Data) -> Outputs                  the truth in float64
 
-A contestant is one module in `benchmarks/contestants/`. Its imports at the top are what "memory after imports"
-means, so a library is imported there, not inside functions:
+A contestant is one module in `benchmarks/contestants/`. "Memory after imports" is that after importing it,
+so a library is imported at its top, not inside functions:
 
     NAME: str; VERSION: str
     KIND: str                                         "peer", "ours" or "floor"
     WORKLOADS: dict[str, dict[str, Data -> Runner]]   workload or case -> form -> factory
 
-"Form" is one way of writing the same thing (a product hoisted out of the loop or not). All forms run; the one
-with the smallest median stands for the contestant. A form whose second call takes more than twice that of the
-contestant's best is not taken into the rounds. `Runner` and `Outputs` are in `benchmarks.interface`.
+A "form" is one way of writing the same thing (a product hoisted out of the loop or not). All forms run; the
+one with the smallest median stands for the contestant. A form whose warm calls take more than SLOW_FORM
+times those of the contestant's best is not taken into the rounds. `Runner` and `Outputs`:
+`benchmarks.interface`.
 
-How a case is run. The same .npz goes to every contestant. Each form lives in a fresh process with the thread
-counts pinned (OpenMP, MKL, OpenBLAS, Numba, torch; JAX sizes its pool by the processors a process may run on, so
-the affinity is set too). They take turns, A B C A B C ..., so that drift of the machine meets all alike, and
-ratios are of medians within one run. The first call (compilation) is timed on its own. Memory is the growth of
-peak resident memory over that after imports: `peak_mb` during the timed rounds, `first_call_peak_mb` up to then.
+How a case is run. The same .npz goes to every contestant. Each form lives in a fresh process with the
+thread counts pinned (OpenMP, MKL, OpenBLAS, Numba, torch; JAX sizes its pool by the processors that a
+process may run on, so the affinity is set too). They take turns, A B C A B C ..., so that drift of the
+machine meets all alike, and ratios are of medians within one run. The first call (compilation) is timed on
+its own. Memory is the growth of peak resident memory over that after imports: `peak_mb` in the timed
+rounds, `first_call_peak_mb` up to them. What other processes took of the processors during the rounds is
+printed too: on a machine shared with other work, threads that wait for one another (OpenMP) can be ten
+times slower while others are not, so that even the ratios do not hold.
 
-Before a time is reported, the contestant's spikes and gradients are compared with the reference. Contestants sum
-products in different orders, so a membrane within rounding of the threshold can fall on either side of it, and
-one such spike moves a few later ones: up to SPIKE_TOLERANCE of the reference's spikes may differ (the share is
-printed), gradients must have a cosine above COSINE and a length within LENGTH. Who fails is refused, not timed.
+Before a time is reported, the contestant's spikes and gradients are compared with the reference.
+Contestants sum products in different orders, so a membrane within rounding of the threshold can fall on
+either side of it, and one such spike moves a few later ones: up to SPIKE_TOLERANCE of the reference's
+spikes may differ (the share is printed). Gradients need a cosine above COSINE and a length within LENGTH.
+Who fails is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
-import os
 import pkgutil
-import platform
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,17 +50,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks import contestants, workloads
-from benchmarks.interface import Outputs
+from benchmarks.agreement import compare, digest
+from benchmarks.interface import ContestantError, Outputs
+from benchmarks.processes import Usage, Worker
 
-SPIKE_TOLERANCE = 1e-4
-COSINE = 0.999
-LENGTH = 0.01
 TURN_SECONDS = 0.3
-SLOW_FORM = 2.0
+SLOW_FORM = 3.0
 # Threads of the previous turn may still spin for a moment while they wait for work.
 PAUSE_SECONDS = 0.05
 
-ROOT = Path(__file__).resolve().parents[1]
 Report = dict[str, Any]
 Say = Callable[[str], None]
 
@@ -94,10 +91,6 @@ class Contestant:
         ]
 
 
-class ContestantError(RuntimeError):
-    """A contestant could not be imported, stopped, or computed something else."""
-
-
 def discover_cases() -> dict[str, Case]:
     """All cases of all workload modules, by name."""
     cases: dict[str, Case] = {}
@@ -121,75 +114,6 @@ def select_cases(wanted: Iterable[str]) -> list[Case]:
 def contestant_modules() -> list[str]:
     """Names of all modules in `benchmarks/contestants/`."""
     return [info.name for info in pkgutil.iter_modules(contestants.__path__)]
-
-
-def environment(threads: int) -> dict[str, str]:
-    """Variables that pin every library's number of threads."""
-    count = str(threads)
-    pinned = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")
-    return {
-        **os.environ,
-        **{f"{library}_NUM_THREADS": count for library in pinned},
-        "ARENA_THREADS": count,
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}",
-    }
-
-
-class Worker:
-    """A contestant's process; one line of JSON each way."""
-
-    def __init__(self, threads: int, *arguments: str) -> None:
-        self.label = arguments[0]
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")
-        available = sorted(os.sched_getaffinity(0))
-        if threads > len(available):
-            raise ValueError(
-                f"{threads} threads asked for, but only {len(available)} processors are available"
-            )
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            cwd=ROOT,
-            env=environment(threads),
-        )
-        os.sched_setaffinity(self._process.pid, available[:threads])
-
-    def read(self) -> Report:
-        """The next answer."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self._process.wait()
-            self._errors.seek(0)
-            raise ContestantError(f"{self.label} stopped:\n{self._errors.read()[-2000:].strip()}")
-        answer: Report = json.loads(line)
-        return answer
-
-    def ask(self, do: str, **arguments: object) -> Report:
-        """Send a request and wait for its answer."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the process is gone; read() says why
-        return self.read()
-
-    def close(self) -> None:
-        """Let the process end, and wait for it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # gone already, with a request unread
-        self._process.wait()
-        self._process.stdout.close()
-        self._errors.close()
 
 
 def describe(module: str) -> Contestant:
@@ -238,48 +162,6 @@ class Entry:
         }
 
 
-def digest(spikes: np.ndarray) -> str:
-    """SHA-256 of spikes packed eight to a byte, in C order."""
-    return hashlib.sha256(np.packbits(spikes).tobytes()).hexdigest()
-
-
-def compare(path: Path, truth: Outputs) -> Report:
-    """Agreement of a contestant's saved outputs with the reference; raises where it is too small."""
-    with np.load(path) as saved:
-        shape = tuple(int(size) for size in saved["shape"])
-        if shape != truth.spikes.shape:
-            raise ContestantError(f"spikes have shape {shape}, wanted {truth.spikes.shape}")
-        spikes = np.unpackbits(saved["spikes"], count=truth.spikes.size).astype(np.bool_).reshape(shape)
-        gradients = {name: saved[f"gradient.{name}"].astype(np.float64) for name in truth.gradients}
-    differing = int((spikes != truth.spikes).sum())
-    share = differing / max(1, int(truth.spikes.sum()))
-    agreement: Report = {
-        "spikes": int(spikes.sum()),
-        "spikes_sha256": digest(spikes),
-        "differing_spikes": differing,
-        "differing_share": share,
-        "gradients": {},
-    }
-    wrong = (
-        [f"{share:.1e} of the spikes differ, allowed {SPIKE_TOLERANCE:.0e}"]
-        if share > SPIKE_TOLERANCE
-        else []
-    )
-    for name, gradient in gradients.items():
-        wanted = truth.gradients[name].astype(np.float64)
-        if gradient.shape != wanted.shape:
-            raise ContestantError(f"gradient {name} has shape {gradient.shape}, wanted {wanted.shape}")
-        lengths = float(np.linalg.norm(gradient)), float(np.linalg.norm(wanted))
-        cosine = float(np.vdot(gradient, wanted)) / (lengths[0] * lengths[1]) if lengths[0] else 0.0
-        ratio = lengths[0] / lengths[1]
-        agreement["gradients"][name] = {"cosine": cosine, "length_ratio": ratio}
-        if not (cosine > COSINE and abs(ratio - 1) < LENGTH):
-            wrong.append(f"gradient {name}: cosine {cosine:.5f}, length {ratio:.4f} of the reference's")
-    if wrong:
-        raise ContestantError("; ".join(wrong))
-    return agreement
-
-
 def _load(entries: list[Entry], failures: dict[str, str], say: Say) -> list[Entry]:
     """First calls, one after another; who fails or is a slow form of its contestant leaves."""
     ready = []
@@ -296,9 +178,8 @@ def _load(entries: list[Entry], failures: dict[str, str], say: Say) -> list[Entr
     for entry in ready:
         rivals = [e.loaded["warm_s"] for e in ready if e.contestant is entry.contestant]
         if entry.loaded["warm_s"] > SLOW_FORM * min(rivals):
-            say(
-                f"  {entry.label}: left out of the rounds, {entry.loaded['warm_s']:.3f} s against {min(rivals):.3f} s"
-            )
+            against = f"{entry.loaded['warm_s']:.3f} s against {min(rivals):.3f} s"
+            say(f"  {entry.label}: left out of the rounds, {against}")
             entry.worker.close()
         else:
             kept.append(entry)
@@ -331,6 +212,7 @@ def run_case(
                     worker = Worker(threads, contestant.module, case.name, form, str(folder / "data.npz"))
                     entries.append(Entry(contestant, form, worker))
             running = _load(entries, failures, say)
+            before = Usage.now(entry.worker.pid for entry in running)
             for _ in range(repeats):
                 for entry in list(running):
                     time.sleep(PAUSE_SECONDS)
@@ -339,6 +221,7 @@ def run_case(
                     except ContestantError as error:
                         failures[entry.label] = str(error)
                         running.remove(entry)
+            foreign = Usage.now(entry.worker.pid for entry in running).foreign_since(before)
             finished = []
             for entry in running:
                 try:
@@ -354,6 +237,7 @@ def run_case(
         "title": case.title,
         "seed": seed,
         "rounds": repeats,
+        "foreign_load": foreign,
         "reference_spikes": int(truth.spikes.sum()),
         "reference_sha256": digest(truth.spikes),
         "firing_share": float(truth.spikes.mean()),
@@ -376,20 +260,3 @@ def _fastest_forms(finished: Sequence[Entry], entries: Sequence[Entry]) -> list[
             if e.contestant.module == report["module"] and e.form != report["form"] and e.loaded
         }
     return sorted(best.values(), key=lambda report: float(report["median_ms"]))
-
-
-def machine(threads: int) -> Report:
-    """The machine and how busy it was, for the results file."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "processors": os.cpu_count(),
-        "threads": threads,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "load_average": os.getloadavg(),
-    }

@@ -34,11 +34,15 @@ class Runner:
     step: Callable[[], object]
     """The timed call. Returns once its results exist (an asynchronous library blocks here)."""
     check: Callable[[], Outputs] | None
-    """Evaluate once from the data's own weights, by the code that `step` times. None for a floor, which has no spikes."""
+    """Evaluate once from the data's own weights, by the code that `step` times. None for a floor."""
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Things worth keeping beside the time, such as which product was the fastest."""
 
 
 Factory = Callable[[Data], Runner]
 Forms = Mapping[str, Factory]
-"""A contestant's ways of writing one workload, by name. All are timed; the fastest stands for the contestant."""
+"""A contestant's ways of writing one workload. All are timed; the fastest stands for the contestant."""
+
+
+class ContestantError(RuntimeError):
+    """A contestant could not be imported, stopped, or computed something else."""

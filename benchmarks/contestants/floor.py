@@ -4,9 +4,9 @@ W1: the five products (currents of both layers, gradients of both weights, gradi
 float32 write and one read of the hidden layer's T B N values in a buffer that is reused, and one fused Adam.
 W7: the two products alone (currents, weight gradient).
 
-Every product is tried as torch.mm (MKL or what torch was built with), torch's linear, oneDNN's linear and NumPy's
-BLAS, in the process that is timed; each must agree with torch.mm. Left out, so that the floor is a lower bound:
-the neurons' arithmetic, the surrogate, the loss, bias gradients, reading data.
+Every product is tried as torch.mm (MKL or what torch was built with), torch's linear, oneDNN's linear and
+NumPy's BLAS, in the process that is timed; each must agree with torch.mm. Left out, so that the floor is a
+lower bound: the neurons' arithmetic, the surrogate, the loss, bias gradients, reading data.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _product(name: str, a: Tensor, b: Tensor, notes: dict[str, str]) -> Callable
         "torch linear": lambda: linear(a, b),
         "NumPy BLAS": lambda: torch.from_numpy(np.matmul(a_numpy, b_numpy, out=out_numpy)),
     }
-    if torch.backends.mkldnn.is_available():
+    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         one_dnn = torch.ops.mkldnn._linear_pointwise
         candidates["oneDNN linear"] = lambda: one_dnn(a, b, None, "none", [], "")
         candidates["oneDNN linear, transposed"] = lambda: one_dnn(b, a, None, "none", [], "").t()

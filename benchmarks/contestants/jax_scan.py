@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ KIND = "peer"
 VERSION = jax.__version__
 
 Params = dict[str, Array]
+Tree = TypeVar("Tree")
 
 
 @jax.custom_vjp
@@ -116,7 +118,7 @@ def _w1(
         def step() -> None:
             nonlocal count
             count += 1
-            state[:] = jax.block_until_ready(compiled(*state, jnp.float32(count)))
+            state[:] = _finished(compiled(*state, jnp.float32(count)))
 
         def check() -> Outputs:
             grads, hidden = jax.jit(jax.grad(loss, has_aux=True))(jax.tree.map(jnp.asarray, given))
@@ -143,9 +145,14 @@ def _w7(unroll: int) -> Callable[[Data], Runner]:
             grads, spikes = jax.jit(jax.grad(loss, has_aux=True))(given, x)
             return _outputs(spikes, grads)
 
-        return Runner(lambda: jax.block_until_ready(gradient(given, x)), check)
+        return Runner(lambda: _finished(gradient(given, x)), check)
 
     return factory
+
+
+def _finished(tree: Tree) -> Tree:
+    done: Tree = jax.block_until_ready(tree)  # type: ignore[no-untyped-call]
+    return done
 
 
 def _outputs(spikes: Array, grads: Params) -> Outputs:

@@ -1,8 +1,8 @@
 """Norse: `lif_box_feed_forward_step` in a Python loop over time, products of the Linear hoisted.
 
-Norse integrates v <- v + dt/tau (I - v) and resets within the step. With dt/tau = 1 - beta, currents divided by
-1 - beta (folded into the weights) and its `reset_method` hook subtracting threshold/beta from detached spikes,
-this is exactly u[t] = beta u[t-1] + I[t] - s[t-1], so Norse computes the same spikes up to rounding.
+Norse integrates v <- v + dt/tau (I - v) and resets within the step. With dt/tau = 1 - beta, currents divided
+by 1 - beta (folded into the weights) and its `reset_method` hook subtracting threshold/beta from detached
+spikes, this is exactly u[t] = beta u[t-1] + I[t] - s[t-1], so Norse computes the same spikes up to rounding.
 Its own `reset_subtract` could not: it subtracts before the leak and lets a gradient through the reset.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import torch
-from norse.torch.functional.lif_box import (
+from norse.torch.functional.lif_box import (  # type: ignore[import-untyped]
     LIFBoxFeedForwardState,
     LIFBoxParameters,
     lif_box_feed_forward_step,
@@ -57,7 +57,8 @@ def _step(current: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 
 def _before_reset(spike: Tensor, v: Tensor) -> Tensor:
     # Norse returns the membrane after its reset; the loss reads the one that was compared with the threshold.
-    return v + spike.detach() * _PARAMETERS.v_reset
+    before: Tensor = v + spike.detach() * _PARAMETERS.v_reset
+    return before
 
 
 def _over_time(currents: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

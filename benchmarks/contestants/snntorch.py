@@ -1,10 +1,10 @@
-"""snnTorch: `Leaky` cells in a Python loop over time, state passed by hand, products of the Linear hoisted."""
+"""snnTorch: `Leaky` cells in a Python loop over time, state passed by hand, Linear hoisted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import snntorch
+import snntorch  # type: ignore[import-untyped]
 import torch
 from snntorch import surrogate
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Plain torch: the neuron in four tensor operations a step, no library; what a careful user writes by hand."""
+"""Plain torch: the neuron in four tensor operations a step, no library; as a careful user would write it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (distance,) = ctx.saved_tensors
-        return grads[0] / (distance.abs() * lif.SLOPE + 1).square_()
+        grad: Tensor = grads[0] / (distance.abs() * lif.SLOPE + 1).square_()
+        return grad
 
 
 def _step(current: Tensor, u: Tensor, spike: Tensor) -> tuple[Tensor, Tensor]:
     u = torch.add(current, u, alpha=lif.BETA) - spike.detach()  # the threshold is 1
-    fired: Tensor = _Spike.apply(u - lif.THRESHOLD)
+    fired: Tensor = _Spike.apply(u - lif.THRESHOLD)  # type: ignore[no-untyped-call]
     return fired, u
 
 

@@ -1,8 +1,8 @@
 """W1: one training step of snnTorch's tutorial 5 on images that do not change in time.
 
-784-1000-10 LIF, T = 25, B = 128, every pixel a constant current. Loss: cross-entropy of the output membrane at
-each step, mean over the batch, summed over the steps. Timed: forward, backward and Adam (5e-4). Images are
-synthetic, with the share of ink of MNIST; the weights follow `torch.nn.Linear`'s default distribution.
+784-1000-10 LIF, T = 25, B = 128, every pixel a constant current. Loss: cross-entropy of the output membrane
+at each step, mean over the batch, summed over the steps. Timed: forward, backward and Adam (5e-4). Images are
+synthetic, with the share of ink of MNIST; weights follow `torch.nn.Linear`'s default distribution.
 
 Source: https://snntorch.readthedocs.io/en/latest/tutorials/tutorial_5.html
 """
@@ -10,6 +10,7 @@ Source: https://snntorch.readthedocs.io/en/latest/tutorials/tutorial_5.html
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import lif
 from benchmarks.interface import Data, Outputs
@@ -26,8 +27,10 @@ def make(seed: int) -> Data:
     """x [B, 784] in [0, 1], y [B], w1 [1000, 784], b1 [1000], w2 [10, 1000], b2 [10]."""
     rng = np.random.default_rng(seed)
 
-    def uniform(fan_in: int, *shape: int) -> np.ndarray:
-        return rng.uniform(-1, 1, shape).astype(np.float32) / np.float32(np.sqrt(fan_in))
+    def uniform(fan_in: int, *shape: int) -> NDArray[np.float32]:
+        bound = np.float32(1 / np.sqrt(fan_in))
+        weights: NDArray[np.float32] = (bound * rng.uniform(-1, 1, shape)).astype(np.float32)
+        return weights
 
     ink = rng.random((BATCH, INPUTS)) < 0.19
     return {

@@ -1,7 +1,7 @@
 """W7: the gradient of one layer, Linear(N, N) + LIF, over a long sequence.
 
 T = 500, B = 16, loss = the number of spikes, gradient for weight and bias, no optimizer. Two products of
-2 T B N^2 operations each bound it from below: the currents, and the weight gradient. The input is normal noise.
+2 T B N^2 operations each bound it from below: the currents and the weight gradient. Input: normal noise.
 
 Source: Open Neuromorphic, SNN library benchmarks (2023),
 https://open-neuromorphic.org/blog/spiking-neural-network-framework-benchmarking/

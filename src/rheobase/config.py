@@ -5,7 +5,7 @@ dataclass whose fields carry metadata. The command line, the documentation, the 
 experiment files are all read from that metadata.
 
 >>> class Tap(Config):
-...     flow: float = option(1.5, unit="l/min", above=0, help="how much water comes out")
+...     flow: float = option(default=1.5, unit="l/min", above=0, help="how much water comes out")
 >>> Tap().flow
 1.5
 >>> Tap(flow=-1)
@@ -29,8 +29,8 @@ T = TypeVar("T")
 
 
 def option(
-    default: T,
     *,
+    default: T,
     help: str,
     unit: str = "",
     above: float | None = None,
@@ -40,12 +40,12 @@ def option(
     """A field of a `Config` with its default, unit, bounds (`above` excludes its end) and help."""
     bounds = {"above": above, "at_least": at_least, "at_most": at_most}
     metadata = {"help": help, "unit": unit, **bounds}
-    return typing.cast(T, dataclasses.field(default=default, metadata=metadata))
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def parameter(
-    default: float,
     *,
+    default: float,
     help: str,
     unit: str = "",
     above: float | None = None,
@@ -58,9 +58,7 @@ def parameter(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@dataclass_transform(
-    frozen_default=True, kw_only_default=True, field_specifiers=(option, parameter)
-)
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(option, parameter))
 class Config:
     """A frozen, validated, serialisable description. Subclasses become dataclasses by themselves.
 
@@ -178,7 +176,7 @@ def _nested(value: Any, base: type[Config], where: str) -> Config:
 
 def _parameter(value: Any, field: dataclasses.Field[Any], where: str) -> Any:
     """A neuron parameter: a float, or one value per neuron; tracing symbols pass untouched."""
-    if isinstance(value, torch.Tensor) or isinstance(value, (list, tuple)):
+    if isinstance(value, (torch.Tensor, list, tuple)):
         tensor = torch.as_tensor(value)
         if tensor.dim() > 1:
             raise ValueError(

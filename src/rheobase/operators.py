@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ Value = Any  # a Python number, a Tensor, or a traced symbol
 class SpikeFunction(Protocol):
     """What `spike` needs of a surrogate (see `rheobase.surrogate`)."""
 
-    smooth: bool
+    smooth: ClassVar[bool]
 
     def derivative(self, x: Value) -> Value: ...
 

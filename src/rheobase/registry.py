@@ -114,8 +114,12 @@ def find(base: type[C], name: str) -> type[C]:
 
 
 def build(base: type[C], table: Mapping[str, Any]) -> C:
-    """The object that `Config.to_dict` described: `{"name": ..., option: value, ...}`."""
+    """The object that `Config.to_dict` described: `{"name": ..., option: value, ...}`.
+
+    A `"preset"` in the table stands for that named set of options, beneath the others.
+    """
     options = {key.replace("-", "_"): value for key, value in table.items() if key != "name"}
+    preset = options.pop("preset", None)
     if "name" not in table:
         raise ValueError(f"a {base.__name__} needs a 'name'; got only {sorted(table)}")
     cls = find(base, str(table["name"]))
@@ -123,4 +127,9 @@ def build(base: type[C], table: Mapping[str, Any]) -> C:
     for key in options:
         if key not in names:
             raise ValueError(unknown(f"option of {name_of(cls)}", key, names))
-    return cls(**options)
+    if preset is None:
+        return cls(**options)
+    presets = getattr(cls, "presets", {})
+    if preset not in presets:
+        raise ValueError(unknown(f"preset of {name_of(cls)}", str(preset), presets))
+    return cls(**{**presets[preset], **options})

@@ -41,7 +41,7 @@ class Surrogate(Config, ABC):
 class FastSigmoid(Surrogate):
     """1 / (1 + slope |x|)^2 (SuperSpike: Zenke & Ganguli, Neural Computation 30, 2018)."""
 
-    slope: float = option(25.0, above=0, help="steepness; larger is narrower")
+    slope: float = option(default=25.0, above=0, help="steepness; larger is narrower")
 
     def derivative(self, x: Value) -> Value:
         d = self.slope * absolute(x) + 1.0
@@ -54,8 +54,8 @@ class FastSigmoid(Surrogate):
 class Triangular(Surrogate):
     """damping max(0, 1 - |x| / width) (Bellec et al., NeurIPS 2018 and Nature Comm. 11, 2020)."""
 
-    damping: float = option(0.3, above=0, help="height of the triangle (gamma)")
-    width: float = option(1.0, above=0, help="half width of the triangle")
+    damping: float = option(default=0.3, above=0, help="height of the triangle (gamma)")
+    width: float = option(default=1.0, above=0, help="half width of the triangle")
 
     def derivative(self, x: Value) -> Value:
         return self.damping * maximum(1.0 - absolute(x) / self.width, 0.0)
@@ -69,7 +69,7 @@ class Triangular(Surrogate):
 class Arctan(Surrogate):
     """(alpha / 2) / (1 + (pi alpha x / 2)^2) (Fang et al., ICCV 2021; snnTorch's default)."""
 
-    alpha: float = option(2.0, above=0, help="steepness; larger is narrower")
+    alpha: float = option(default=2.0, above=0, help="steepness; larger is narrower")
 
     def derivative(self, x: Value) -> Value:
         u = (math.pi / 2 * self.alpha) * x
@@ -82,7 +82,7 @@ class Arctan(Surrogate):
 class Sigmoid(Surrogate):
     """Derivative of the logistic function, slope s(1 - s) with s = 1 / (1 + e^(-slope x))."""
 
-    slope: float = option(4.0, above=0, help="steepness; larger is narrower")
+    slope: float = option(default=4.0, above=0, help="steepness; larger is narrower")
 
     def derivative(self, x: Value) -> Value:
         # In e^-|x|, which cannot overflow; s(1 - s) is even.
@@ -97,7 +97,7 @@ class Sigmoid(Surrogate):
 class Gaussian(Surrogate):
     """Density of the normal distribution (Yin, Corradi & Bohte, Nature Machine Int. 3, 2021)."""
 
-    sigma: float = option(0.4, above=0, help="standard deviation")
+    sigma: float = option(default=0.4, above=0, help="standard deviation")
 
     def derivative(self, x: Value) -> Value:
         u = x / self.sigma
@@ -110,7 +110,7 @@ class Gaussian(Surrogate):
 class Boxcar(Surrogate):
     """Height 1 / (2 width) for |x| < width, else 0: the straight-through window."""
 
-    width: float = option(0.5, above=0, help="half width of the window")
+    width: float = option(default=0.5, above=0, help="half width of the window")
 
     def derivative(self, x: Value) -> Value:
         return where(absolute(x) < self.width, 0.5 / self.width, 0.0 * x)
@@ -138,7 +138,7 @@ class _Smooth(Surrogate):
     """A surrogate whose primitive replaces the step itself; private, for checking gradients."""
 
     smooth: ClassVar[bool] = True
-    of: Surrogate = option(FastSigmoid(), help="the surrogate whose primitive is the spike")
+    of: Surrogate = option(default=FastSigmoid(), help="the surrogate whose primitive is the spike")
 
     def derivative(self, x: Value) -> Value:
         return self.of.derivative(x)

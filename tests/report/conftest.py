@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from rheobase.report import write_report
+
 EXPERIMENT = """\
 [task]
 name = "digits"
@@ -20,7 +22,7 @@ name = "constant_current"
 steps = 25
 
 [network]
-name = "dense"
+name = "feed_forward"
 hidden = [40]
 
 [neuron]
@@ -35,7 +37,7 @@ slope = 25.0
 name = "bptt"
 
 [training]
-name = "training"
+seed = 3
 epochs = 6
 learning_rate = 0.0005
 
@@ -177,14 +179,36 @@ def write_inspection(folder: Path, arrays: dict[str, np.ndarray], **changes: Any
     (folder / "inspection.json").write_text(json.dumps(names | changes), encoding="utf-8")
 
 
-@pytest.fixture
-def run_folder(tmp_path: Path) -> Path:
-    """A finished run with everything in it."""
-    folder = tmp_path / "digits-bptt-3"
+def write_run(folder: Path, arrays: dict[str, np.ndarray]) -> Path:
     folder.mkdir()
     (folder / "experiment.toml").write_text(EXPERIMENT, encoding="utf-8")
     (folder / "summary.json").write_text(json.dumps(SUMMARY), encoding="utf-8")
     (folder / "environment.json").write_text(json.dumps(ENVIRONMENT), encoding="utf-8")
     write_lines(folder, metric_lines())
-    write_inspection(folder, tensors())
+    write_inspection(folder, arrays)
     return folder
+
+
+def small_tensors() -> dict[str, np.ndarray]:
+    """As `tensors`, with less to draw."""
+    arrays = tensors(samples=1, hidden=6, classes=3)
+    return {key: value for key, value in arrays.items() if not key.endswith("/readout.weight")}
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A finished run with everything in it."""
+    return write_run(tmp_path / "digits-bptt-3", tensors())
+
+
+@pytest.fixture
+def small_folder(tmp_path: Path) -> Path:
+    """A finished run with little to draw, for tests that write many reports."""
+    return write_run(tmp_path / "digits-bptt-3", small_tensors())
+
+
+@pytest.fixture(scope="session")
+def full_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of a finished run, written once for the tests that only read it."""
+    folder = write_run(tmp_path_factory.mktemp("full") / "digits-bptt-3", tensors())
+    return write_report(folder).read_text(encoding="utf-8")

@@ -55,10 +55,10 @@ def adjoint(
     def accumulate(node: int, value: Symbol) -> None:
         bar[node] = bar[node] + value if node in bar else value
 
-    for name, node in t.new_states.items():
+    for name, new in t.new_states.items():
         seed = tape.add("seed", value=f"state.{name}")
         seeds[f"state.{name}"] = seed.id
-        accumulate(node, seed)
+        accumulate(new, seed)
     if emitted:
         seed = tape.add("seed", value="emitted")
         seeds["emitted"] = seed.id

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import os
 import sys
 import tempfile
 import time
@@ -19,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numba
-import platformdirs
+
+from rheobase.files import cache_root, write_text
 
 
 @functools.cache
 def kernel_folder() -> Path:
     """Where generated sources are kept; a temporary folder (with a warning) if that fails."""
-    root = os.environ.get("RHEOBASE_CACHE") or platformdirs.user_cache_dir("rheobase")
-    folder = Path(root) / "kernels"
+    folder = cache_root() / "kernels"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=folder):
@@ -52,7 +51,7 @@ class Kernel:
         digest = hashlib.sha256(source.encode()).hexdigest()[:16]
         self.path = kernel_folder() / f"{label.replace(' ', '_')}_{digest}.py"
         if not self.path.exists():
-            _write(self.path, source)
+            write_text(self.path, source)
         spec = importlib.util.spec_from_file_location(f"rheobase_kernel_{digest}", self.path)
         assert spec is not None
         assert spec.loader is not None
@@ -62,24 +61,18 @@ class Kernel:
         self._function: Any = getattr(module, function)
         self._ready = False
 
-    def __call__(self, *args: Any) -> None:
-        self._function(*args)
-
     def prepare(self, *args: Any) -> Callable[..., None]:
-        """The compiled function for arguments of these types."""
+        """The function, compiled for arguments of these types."""
         if not self._ready:
             known = any(self.path.parent.glob(f"__pycache__/{self.path.stem}.*.nbi"))
             if not known:
                 print(f"rheobase: compiling the {self.label} kernel (once)", file=sys.stderr, flush=True)
             start = time.perf_counter()
-            self._function.compile(tuple(numba.typeof(a) for a in args))
+            self._function.compile(tuple(map(_type_of, args)))
             Kernel.seconds += time.perf_counter() - start
             self._ready = True
-        return self  # type: ignore[return-value]
+        function: Callable[..., None] = self._function
+        return function
 
 
-def _write(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
+_type_of: Callable[[Any], Any] = numba.typeof

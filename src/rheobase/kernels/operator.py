@@ -153,7 +153,7 @@ def _backward(ctx: Any, gradients: list[Tensor | None]) -> Any:
     by_current = results[0] if ctx.want_current else None
     first = 1 if ctx.want_current else 0
     by_state, by_tensors = results[first : first + n], results[first + n :]
-    no_numbers = None if numbers else []  # torch takes an empty list for a list of tensors
+    no_numbers: list[None] | None = None if numbers else []  # torch takes an empty list for a list of tensors
     return by_current, by_state, by_tensors, no_numbers, None, None, None, None
 
 

@@ -70,7 +70,13 @@ def chunks(steps: int, every: int) -> Iterator[tuple[int, int]]:
 
 
 def run_forward(
-    p: Program, current: Tensor, state: list[Tensor], coefficients: list[Any], steps: int, every: int, save: bool
+    p: Program,
+    current: Tensor,
+    state: list[Tensor],
+    coefficients: list[Any],
+    steps: int,
+    every: int,
+    save: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
     """One pass over all steps.
 
@@ -138,8 +144,7 @@ def run_backward(
     values = grid.coefficients(coefficients, dtype)
     given = [by_emitted, *by_traces]
     gradients = [grid.over_time(g.contiguous()) for g in given if g is not None]
-    zeros = emitted.new_zeros(shape) if any(g is None for g in by_state) else None
-    lam = [(zeros if g is None else g.contiguous()) for g in by_state]
+    lam = [emitted.new_zeros(shape) if g is None else g.contiguous() for g in by_state]
     by_current = torch.empty_like(current) if want_current else None
     by_coefficient = {j: emitted.new_zeros(shape) for j in wanted}
     inputs = grid.over_time(current[None] if p.constant else current)

@@ -20,6 +20,7 @@ from rheobase.kernels.trace import Trace, fingerprint, trace
 from rheobase.neurons.base import Neuron
 from rheobase.registry import name_of
 
+
 @dataclass(frozen=True)
 class Program:
     """One neuron, one way of feeding it (`constant` or changing input), one set of recorded states.
@@ -82,6 +83,13 @@ class Program:
         title = f"Backward pass of {name_of(type(self.neuron))}."
         source = backward_source(t, adj, layout, self.own, incoming, title)
         return Kernel(source, "backward", f"{name_of(type(self.neuron))} backward")
+
+    def source(self, dtype: str) -> str:
+        """Both kernels as text, for sequences as input and all gradients wanted."""
+        kinds = "".join("v" if j in self.tensors else "s" for j in range(len(self.trace.coefficients)))
+        incoming = Incoming(True, self.record, True, tuple(sorted(self.tensors)), self.keeps_current)
+        forward = self.forward_kernel(dtype, kinds, True)
+        return f"{forward.source}\n\n{self.backward_kernel(dtype, kinds, incoming).source}"
 
 
 PROGRAMS: dict[str, Program] = {}

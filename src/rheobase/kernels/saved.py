@@ -12,6 +12,8 @@ trade; `torch._functorch.partitioners` for the cut).
 
 from __future__ import annotations
 
+from typing import Any
+
 import networkx as nx
 
 from rheobase.kernels.adjoint import Adjoint
@@ -59,7 +61,7 @@ def choose_saved(t: Trace, adj: Adjoint, *, kept: frozenset[int], constant: bool
             return CURRENT
         return CONDITION if t.tape.is_boolean(n) else FLOAT
 
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[Any] = nx.DiGraph()
     graph.add_nodes_from(("source", "sink"))
     for n in sorted(set(t.live(wanted)) & forward):
         if not t.tape.varying[n]:
@@ -74,6 +76,7 @@ def choose_saved(t: Trace, adj: Adjoint, *, kept: frozenset[int], constant: bool
         graph.add_edge((n, "out"), "sink")
     _, (reachable, _) = nx.minimum_cut(graph, "source", "sink")
     return sorted(
-        n for n in {key[0] for key in graph if isinstance(key, tuple)}
+        n
+        for n in {key[0] for key in graph if isinstance(key, tuple)}
         if (n, "in") in reachable and (n, "out") not in reachable
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -11,9 +12,10 @@ from torch import Tensor
 from rheobase.kernels import operator as _operator  # noqa: F401 - registers rheobase::scan
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.passes import NAMES
-from rheobase.kernels.program import Program, program
-from rheobase.kernels.trace import evaluate_invariants, structural
+from rheobase.kernels.plan import Plan, carry_out, make_plan
+from rheobase.kernels.program import PROGRAMS
 from rheobase.neurons.base import Neuron, State
+from rheobase.registry import unknown
 
 Backend = Literal["auto", "numba", "torch"]
 
@@ -63,6 +65,40 @@ def sequence(
     >>> run.output.sum().item(), tuple(run.traces["v"].shape)
     (9.0, (10, 1, 3))
     """
+    check_input(current, checkpoint_every)
+    tensors = {
+        name: value for name in neuron.parameter_names() if isinstance(value := getattr(neuron, name), Tensor)
+    }
+    plan = make_plan(neuron, tensors, constant=isinstance(current, Constant), record=tuple(record))
+    return run(
+        neuron,
+        plan,
+        current,
+        state,
+        tensors,
+        record=record,
+        backend=backend,
+        checkpoint_every=checkpoint_every,
+    )
+
+
+def kernel_source(neuron: Neuron, *, record: Sequence[str] = (), dtype: str = "float32") -> str:
+    """The generated Numba source for `neuron`: its forward and its backward pass.
+
+    Raises:
+        TraceError: If the equations cannot be traced.
+
+    >>> from rheobase.neurons.leaky_integrator import LeakyIntegrator
+    >>> print(kernel_source(LeakyIntegrator()).split("def ")[1].split("(")[0])
+    forward
+    """
+    tensors = [n for n in neuron.parameter_names() if isinstance(getattr(neuron, n), Tensor)]
+    plan = make_plan(neuron, tensors, constant=False, record=tuple(record))
+    return PROGRAMS[plan.key].source(dtype)
+
+
+def check_input(current: Tensor | Constant, checkpoint_every: int | None) -> None:
+    """Refuse what no neuron can run on."""
     shape = tuple(current.shape)
     if len(shape) < 3:
         raise ValueError(f"current: got shape {shape}, wanted [T, B, N] (time, batch, neurons)")
@@ -70,17 +106,48 @@ def sequence(
         raise ValueError(f"current: got no time steps (shape {shape}), wanted T of at least 1")
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"checkpoint_every: got {checkpoint_every}, wanted at least 1 step")
-    bound = _shaped(neuron, shape)
-    start = _start(bound, state, current, shape[1:])
+
+
+def run(
+    neuron: Neuron,
+    plan: Plan,
+    current: Tensor | Constant,
+    state: Mapping[str, Tensor] | None,
+    tensors: Mapping[str, Tensor],
+    *,
+    record: Sequence[str],
+    backend: Backend,
+    checkpoint_every: int | None,
+) -> Run:
+    """`sequence` with its plan made beforehand, and the parameters that are tensors beside it."""
+    shape = tuple(current.shape[1:])
     for name in record:
-        if name not in start:
-            raise ValueError(
-                f"record: {type(neuron).__name__} has no state variable '{name}'; it has "
-                f"{', '.join(start)}"
-            )
-    if _use_kernel(backend, current):
-        return _fused(bound, current, start, record, checkpoint_every or 0)
-    return _reference(bound, current, start, record, checkpoint_every)
+        if name not in plan.states:
+            raise ValueError(unknown("state variable", name, plan.states))
+    shaped = _shaped(tensors, shape[1:])
+    slots = carry_out(plan, shaped)
+    start = _start(plan, slots, state, current, shape)
+    if not _use_kernel(backend, current):
+        return _reference(neuron.bind(shaped), current, start, record, checkpoint_every)
+    value = current.value if isinstance(current, Constant) else current
+    coefficients = [slots[n] for n in plan.coefficients]
+    held = [coefficients[j] for j in plan.tensors]
+    numbers = [c for j, c in enumerate(coefficients) if j not in plan.tensors]
+    states = [start[name] for name in plan.states]
+    save = torch.is_grad_enabled() and any(x.requires_grad for x in (value, *states, *held))
+    results = torch.ops.rheobase.scan(
+        value.contiguous(),
+        [s.contiguous() for s in states],
+        held,
+        numbers,
+        plan.key,
+        current.shape[0],
+        checkpoint_every or 0,
+        save,
+    )
+    n, m = len(states), len(record)
+    last = dict(zip(plan.states, results[1 : 1 + n], strict=True))
+    return Run(results[0], last, dict(zip(record, results[1 + n : 1 + n + m], strict=True)))
 
 
 def _use_kernel(backend: Backend, current: Tensor | Constant) -> bool:
@@ -95,43 +162,42 @@ def _use_kernel(backend: Backend, current: Tensor | Constant) -> bool:
     return able and backend != "torch"
 
 
-def _shaped(neuron: Neuron, shape: tuple[int, ...]) -> Neuron:
-    """The neuron with per-neuron parameters in the shape of one sample."""
-    values = {}
-    for name in neuron.parameter_names():
-        value = getattr(neuron, name)
-        if isinstance(value, Tensor) and value.dim():
-            if value.numel() != torch.Size(shape[2:]).numel():
-                raise ValueError(
-                    f"{type(neuron).__name__}.{name}: got {value.numel()} values for "
-                    f"{tuple(shape[2:])} neurons, wanted one number or one per neuron"
-                )
-            values[name] = value.reshape(shape[2:])
-    return neuron.bind(values) if values else neuron
+def _shaped(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """Per-neuron parameters in the shape of one sample."""
+    size = math.prod(shape)
+    for name, value in tensors.items():
+        if value.dim() and value.numel() != size:
+            raise ValueError(
+                f"{name}: got {value.numel()} values for neurons of shape {shape}, wanted one number or "
+                f"one per neuron ({size})"
+            )
+    return {name: v.reshape(shape) if v.dim() else v for name, v in tensors.items()}
 
 
 def _start(
-    neuron: Neuron, state: Mapping[str, Tensor] | None, current: Tensor | Constant, shape: tuple[int, ...]
+    plan: Plan,
+    slots: Mapping[int, Any],
+    state: Mapping[str, Tensor] | None,
+    current: Tensor | Constant,
+    shape: tuple[int, ...],
 ) -> dict[str, Tensor]:
-    start: dict[str, Tensor] = {}
-    initial = neuron.initial()
-    like = {"dtype": current.dtype, "device": current.device}
-    if state is not None and set(state) != set(initial):
-        raise ValueError(
-            f"state: got the variables {sorted(state)}, wanted those of {type(neuron).__name__}: "
-            f"{sorted(initial)}"
-        )
-    for name, value in initial.items():
-        if state is not None:
+    """The given state, checked, or the state at rest."""
+    if state is not None:
+        if set(state) != set(plan.states):
+            raise ValueError(f"state: got the variables {sorted(state)}, wanted {sorted(plan.states)}")
+        for name in plan.states:
             if tuple(state[name].shape) != shape:
                 raise ValueError(
-                    f"state['{name}']: got shape {tuple(state[name].shape)}, wanted {shape} as the input"
+                    f"state '{name}': got shape {tuple(state[name].shape)}, wanted {shape}, as the input"
                 )
-            start[name] = state[name]
-        elif isinstance(value, Tensor):
+        return dict(state)
+    start: dict[str, Tensor] = {}
+    for name, slot in zip(plan.states, plan.initial, strict=True):
+        value = slots[slot]
+        if isinstance(value, Tensor):
             start[name] = value.to(current.dtype).expand(shape)
         else:
-            start[name] = torch.full(shape, float(value), **like)
+            start[name] = torch.full(shape, value, dtype=current.dtype, device=current.device)
     return start
 
 
@@ -161,37 +227,3 @@ def _reference(
         for name, values in traces.items():
             values.append(now[name])
     return Run(torch.stack(emitted), dict(now), {n: torch.stack(v) for n, v in traces.items()})
-
-
-def _parameters(neuron: Neuron) -> dict[str, Any]:
-    return {name: getattr(neuron, name) for name in neuron.parameter_names()}
-
-
-def prepare(neuron: Neuron, constant: bool, record: Sequence[str]) -> tuple[Program, list[Any]]:
-    """The program of a neuron, and the values of its coefficients (numbers or tensors)."""
-    parameters = _parameters(neuron)
-    fixed = {n: v for n, v in parameters.items() if structural(v)}
-    base = neuron.bind({n: 2.0 for n in parameters if n not in fixed})
-    blank = program(base, constant=constant, record=record, tensors=())
-    values = evaluate_invariants(blank.trace, parameters)
-    tensors = [j for j, v in enumerate(values) if isinstance(v, Tensor)]
-    return program(base, constant=constant, record=record, tensors=tensors), values
-
-
-def _fused(
-    neuron: Neuron, current: Tensor | Constant, state: dict[str, Tensor], record: Sequence[str], every: int
-) -> Run:
-    constant = isinstance(current, Constant)
-    value = current.value if isinstance(current, Constant) else current
-    p, coefficients = prepare(neuron, constant, record)
-    tensors = [c for c in coefficients if isinstance(c, Tensor)]
-    numbers = [float(c) for c in coefficients if not isinstance(c, Tensor)]
-    states = [state[name] for name in p.states]
-    save = torch.is_grad_enabled() and any(x.requires_grad for x in (value, *states, *tensors))
-    results = torch.ops.rheobase.scan(
-        value.contiguous(), [s.contiguous() for s in states], tensors, numbers, p.key, current.shape[0],
-        every, save,
-    )  # fmt: skip
-    n, m = len(p.states), len(record)
-    last = dict(zip(p.states, results[1 : 1 + n], strict=True))
-    return Run(results[0], last, dict(zip(record, results[1 + n : 1 + n + m], strict=True)))

@@ -170,7 +170,9 @@ def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -
     )
     text += _indent([*per_step, "for k in range(n):"], 4) + _indent(body.lines, 5)
     text += _indent([f"end{i} = s{i}_last[r, a:b]" for i in range(len(states))], 3)
-    text += _indent(["for k in range(n):", *([f"    end{i}[k] = s{i}[k]" for i in range(len(states))] or ["    pass"])], 3)
+    text += _indent(
+        ["for k in range(n):", *([f"    end{i}[k] = s{i}[k]" for i in range(len(states))] or ["    pass"])], 3
+    )
     return text
 
 
@@ -249,17 +251,19 @@ def backward_source(
         *(f"gc{j}_all" for j in incoming.coefficients),
         "steps", "row_low", "row_high", "low", "high",
     ]  # fmt: skip
-    per_step = [f"{name} = {name}_all[t, r, a:b]" for name in [*sorted(loads), *gradients] if name != "current"]
+    per_step = [
+        f"{name} = {name}_all[t, r, a:b]" for name in [*sorted(loads), *gradients] if name != "current"
+    ]
     if "current" in loads and not layout.constant:
         per_step.append("current = current_all[t, r, a:b]")
     if incoming.current and not layout.constant:
         per_step.append("gcur = gcur_all[t, r, a:b]")
     lam = range(len(states))
-    text = HEADER.format(
-        title=title, dtype=layout.dtype, flags=', fastmath={"contract", "reassoc", "nsz"}'
-    )
+    text = HEADER.format(title=title, dtype=layout.dtype, flags=', fastmath={"contract", "reassoc", "nsz"}')
     text += f"def backward({', '.join(args)}):\n"
-    text += _indent([f"buffer = np.empty(({max(len(states), 1)}, {CHUNK}), F)", "for r in range(row_low, row_high):"], 1)
+    text += _indent(
+        [f"buffer = np.empty(({max(len(states), 1)}, {CHUNK}), F)", "for r in range(row_low, row_high):"], 1
+    )
     text += _indent([f"for a in range(low, high, {CHUNK}):"], 2)
     text += _indent(
         [

@@ -8,15 +8,13 @@ the time loop reads are the program's *coefficients* (for a LIF neuron: its deca
 
 from __future__ import annotations
 
-import math
 import operator
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
-import torch
 
 from rheobase import operators
 from rheobase.neurons.base import Neuron, State
@@ -57,9 +55,7 @@ class Tape:
         if node not in self._ids:
             self._ids[node] = len(self.nodes)
             self.nodes.append(node)
-            self.varying.append(
-                op in ("state", "current", "seed") or any(self.varying[a] for a in args)
-            )
+            self.varying.append(op in ("state", "current", "seed") or any(self.varying[a] for a in args))
         return Symbol(self, self._ids[node])
 
     def lift(self, value: Any) -> Symbol:
@@ -227,8 +223,10 @@ def _refuse(what: str, use: str = "") -> NoReturn:
     known = "+ - * / **, comparisons, & | ~ and " + ", ".join(
         name
         for name, value in vars(operators).items()
-        if callable(value) and getattr(value, "__module__", "") == operators.__name__
-        and name.islower() and not name.startswith("_")
+        if callable(value)
+        and getattr(value, "__module__", "") == operators.__name__
+        and name.islower()
+        and not name.startswith("_")
     )
     hint = f"use rheobase.operators.{use}" if use else f"use {known} (rheobase.operators)"
     raise TraceError(f"{what} cannot be traced into a kernel{_at_line()}; {hint}")
@@ -251,7 +249,8 @@ class Trace:
     current: int
     new_states: dict[str, int]
     emitted: int
-    coefficients: tuple[int, ...]
+    initial: dict[str, int]
+    coefficients: tuple[int, ...] = ()
 
     def live(self, roots: Sequence[int]) -> list[int]:
         """The ids on which `roots` depend, roots included, in order of execution."""
@@ -278,33 +277,33 @@ def trace(neuron: Neuron) -> Trace:
     """
     tape = Tape()
     names = neuron.parameter_names()
-    params = {
-        name: tape.add("param", value=name)
-        for name in names
-        if not structural(getattr(neuron, name))
-    }
-    states = State({name: tape.add("state", value=name) for name in neuron.initial()})
-    current = tape.add("current")
+    params = {name: tape.add("param", value=name) for name in names if not structural(getattr(neuron, name))}
+    bound = neuron.bind(params)
     try:
-        new, emitted = neuron.bind(params).step(State(states), current)
+        initial = bound.initial()
+        states = State({name: tape.add("state", value=name) for name in initial})
+        current = tape.add("current")
+        new, emitted = bound.step(states, current)
     except TraceError as error:
-        raise TraceError(f"{type(neuron).__name__}.step: {error}") from None
+        raise TraceError(f"{type(neuron).__name__}: {error}") from None
     except Exception as error:
         raise TraceError(
-            f"{type(neuron).__name__}.step could not be traced into a kernel: "
-            f"{type(error).__name__}: {error}"
+            f"{type(neuron).__name__} could not be traced into a kernel: {type(error).__name__}: {error}"
         ) from error
     if set(new) != set(states):
         raise TraceError(
             f"{type(neuron).__name__}.step: got the state variables {sorted(new)}, wanted those of "
             f"initial(): {sorted(states)}"
         )
-    new_ids = {name: tape.lift(new[name]).id for name in states}
-    emitted_id = tape.lift(emitted).id
-    partial = Trace(tape, {n: s.id for n, s in states.items()}, current.id, new_ids, emitted_id, ())
-    return Trace(
-        tape, partial.states, current.id, new_ids, emitted_id, _coefficients(partial)
+    t = Trace(
+        tape,
+        states={name: symbol.id for name, symbol in states.items()},
+        current=current.id,
+        new_states={name: tape.lift(new[name]).id for name in states},
+        emitted=tape.lift(emitted).id,
+        initial={name: tape.lift(value).id for name, value in initial.items()},
     )
+    return replace(t, coefficients=_coefficients(t))
 
 
 def _coefficients(t: Trace) -> tuple[int, ...]:
@@ -316,52 +315,8 @@ def _coefficients(t: Trace) -> tuple[int, ...]:
     return tuple(sorted(n for n in used if nodes[n].op != "const"))
 
 
-def evaluate_invariants(t: Trace, parameters: Mapping[str, Any]) -> list[Any]:
-    """The coefficients' values, from parameters that are numbers or tensors."""
-    values: dict[int, Any] = {}
-    for n in t.live(t.coefficients):
-        node = t.tape.nodes[n]
-        args = [values[a] for a in node.args]
-        values[n] = _evaluate(node, args, parameters)
-    return [values[n] for n in t.coefficients]
-
-
-_ARITHMETIC: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "neg": operator.neg,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "and": operator.and_,
-    "or": operator.or_,
-    "not": lambda x: ~x if isinstance(x, torch.Tensor) else not x,
-}
-
-
-def _evaluate(node: Node, args: list[Any], parameters: Mapping[str, Any]) -> Any:
-    if node.op == "const":
-        return node.value
-    if node.op == "param":
-        return parameters[node.value]
-    if node.op == "pow":
-        return args[0] ** node.value
-    if node.op == "spike":
-        return operators.spike(args[0], *node.value)
-    if node.op in _ARITHMETIC:
-        return _ARITHMETIC[node.op](*args)
-    return getattr(operators, node.op)(*args)
-
-
 def fingerprint(t: Trace) -> str:
     """A text that is equal for traces that mean the same."""
     lines = [f"{n.op} {n.args} {n.value!r}" for n in t.tape.nodes]
-    ends = f"{t.states} {t.new_states} {t.emitted} {t.coefficients}"
+    ends = f"{t.states} {t.new_states} {t.emitted} {t.initial} {t.coefficients}"
     return "\n".join([*lines, ends])
-
-

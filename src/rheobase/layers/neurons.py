@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
-from rheobase.kernels.sequence import Backend, Run, sequence
+from rheobase.kernels.plan import Plan, make_plan
+from rheobase.kernels.sequence import Backend, Run, check_input, run
 from rheobase.kernels.trace import trace
 from rheobase.neurons.base import Neuron
 from rheobase.registry import unknown
@@ -60,21 +60,32 @@ class Neurons(nn.Module):
                 setattr(self, name, nn.Parameter(tensor))
             elif isinstance(value, Tensor):
                 self.register_buffer(name, value)
+        self._tensors = tuple(n for n in names if isinstance(getattr(self, n, None), Tensor))
+        self._states = tuple(neuron.initial())
+        self._plans: dict[tuple[bool, tuple[str, ...]], Plan] = {}
         self.spiking = is_spiking(neuron)
 
     @property
     def states(self) -> tuple[str, ...]:
         """The names of the state variables, which can be recorded."""
-        return tuple(self.neuron.initial())
+        return self._states
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The parameters that are tensors: the trained ones, and those with a value per neuron."""
+        return {name: getattr(self, name) for name in self._tensors}
 
     def bound(self) -> Neuron:
         """The model with this layer's own (trained, moved, cast) parameters in it."""
-        own: dict[str, Any] = {}
-        for name in self.neuron.parameter_names():
-            value = getattr(self, name, None)
-            if isinstance(value, Tensor):
-                own[name] = value
-        return self.neuron.bind(own)
+        return self.neuron.bind(self.tensors())
+
+    # torch.compile then runs it while it traces, and takes its result for a constant.
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    def _plan(self, constant: bool, record: tuple[str, ...]) -> Plan:
+        if (constant, record) not in self._plans:
+            self._plans[constant, record] = make_plan(
+                self.neuron, self._tensors, constant=constant, record=record
+            )
+        return self._plans[constant, record]
 
     def forward(
         self,
@@ -83,10 +94,14 @@ class Neurons(nn.Module):
         record: Sequence[str] = (),
     ) -> Run:
         """Run the neurons over all time steps, from `state` (at rest if None)."""
-        return sequence(
-            self.bound(),
+        check_input(x, self.checkpoint_every)
+        plan = self._plan(isinstance(x, Constant), tuple(record))
+        return run(
+            self.neuron,
+            plan,
             x,
             state,
+            self.tensors(),
             record=record,
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,

@@ -14,7 +14,7 @@ def over_time(function: Callable[[Tensor], Tensor], x: Tensor | Constant) -> Ten
     if isinstance(x, Constant):
         return x.map(function)
     y = function(x.flatten(0, 1))
-    return y.unflatten(0, (x.shape[0], x.shape[1]))
+    return y.reshape(x.shape[0], x.shape[1], *y.shape[1:])
 
 
 class OverTime(nn.Module):

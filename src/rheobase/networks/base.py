@@ -18,12 +18,12 @@ class Architecture(Config, ABC):
     room: ClassVar[str] = "rheobase.networks"
 
     train_neurons: tuple[str, ...] = option(
-        (), help="neuron parameters to train (e.g. tau_m,threshold), one value per neuron"
+        default=(), help="neuron parameters to train (e.g. tau_m,threshold), one value per neuron"
     )
     checkpoint_every: int | None = option(
-        None, at_least=1, help="keep only every so many steps for the backward pass (memory for time)"
+        default=None, at_least=1, help="keep only every so many steps for the backward pass (memory for time)"
     )
-    backend: Backend = option("auto", help="auto, numba (fused kernels) or torch (reference)")
+    backend: Backend = option(default="auto", help="auto, numba (fused kernels) or torch (reference)")
 
     def neurons(self, neuron: Neuron, size: int) -> Neurons:
         """A layer of `size` neurons with this architecture's options."""
@@ -37,9 +37,7 @@ class Architecture(Config, ABC):
         )
 
     @abstractmethod
-    def build(
-        self, input_shape: tuple[int, ...], outputs: int, neuron: Neuron, readout: Neuron
-    ) -> Network:
+    def build(self, input_shape: tuple[int, ...], outputs: int, neuron: Neuron, readout: Neuron) -> Network:
         """The network.
 
         Args:

@@ -9,7 +9,6 @@ from torch import nn
 from rheobase.config import option
 from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network
-from rheobase.layers.neurons import Neurons
 from rheobase.networks.base import Architecture
 from rheobase.neurons.base import Neuron
 
@@ -23,13 +22,11 @@ class FeedForward(Architecture):
     ['dense1', 'hidden1', 'dense2', 'readout']
     """
 
-    hidden: tuple[int, ...] = option((1000,), at_least=1, help="neurons per hidden layer")
-    bias: bool = option(True, help="whether connections have biases")
-    gain: float = option(1.0, above=0, help="factor on the initial weights")
+    hidden: tuple[int, ...] = option(default=(1000,), at_least=1, help="neurons per hidden layer")
+    bias: bool = option(default=True, help="whether connections have biases")
+    gain: float = option(default=1.0, above=0, help="factor on the initial weights")
 
-    def build(
-        self, input_shape: tuple[int, ...], outputs: int, neuron: Neuron, readout: Neuron
-    ) -> Network:
+    def build(self, input_shape: tuple[int, ...], outputs: int, neuron: Neuron, readout: Neuron) -> Network:
         layers: dict[str, nn.Module] = {}
         before = math.prod(input_shape)
         for i, size in enumerate((*self.hidden, outputs), start=1):

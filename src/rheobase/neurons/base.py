@@ -47,7 +47,7 @@ class Neuron(Config, ABC):
     """A neuron model. A subclass declares parameters, `initial` and `step`; nothing else.
 
     >>> class Leak(Neuron):
-    ...     tau: float = option(10.0, unit="ms", above=0, help="time constant")
+    ...     tau: float = option(default=10.0, unit="ms", above=0, help="time constant")
     ...     def initial(self): return State(v=0.0)
     ...     def step(self, state, current):
     ...         v = state.v + self.dt / self.tau * (current - state.v)
@@ -59,7 +59,7 @@ class Neuron(Config, ABC):
     room: ClassVar[str] = "rheobase.neurons"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    dt: float = option(1.0, unit="ms", above=0, help="duration of one time step")
+    dt: float = option(default=1.0, unit="ms", above=0, help="duration of one time step")
 
     @abstractmethod
     def initial(self) -> State:

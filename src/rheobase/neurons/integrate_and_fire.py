@@ -31,7 +31,7 @@ class IntegrateAndFire(SpikingNeuron):
         "srnn": {"timing": "old", "detach": False, "relative": True, "surrogate": Triangular()},
     }
 
-    resistance: Any = parameter(1.0, help="factor on the input current (R)")
+    resistance: Any = parameter(default=1.0, help="factor on the input current (R)")
 
     def rest(self) -> State:
         return State(v=self.v_rest)

@@ -66,10 +66,10 @@ class LIF(SpikingNeuron):
         },
     }
 
-    tau_m: Any = parameter(20.0, unit="ms", above=0, help="membrane time constant")
-    resistance: Any = parameter(1.0, help="factor on the input current (R)")
-    scheme: Scheme = option("exponential", help="how the leak is integrated over a step")
-    scaling: Scaling = option("unit", help="whether input is scaled by the leak")
+    tau_m: Any = parameter(default=20.0, unit="ms", above=0, help="membrane time constant")
+    resistance: Any = parameter(default=1.0, help="factor on the input current (R)")
+    scheme: Scheme = option(default="exponential", help="how the leak is integrated over a step")
+    scaling: Scaling = option(default="unit", help="whether input is scaled by the leak")
 
     def rest(self) -> State:
         return State(v=self.v_rest)

@@ -29,23 +29,23 @@ from rheobase.surrogate import FastSigmoid, Surrogate
 class SpikingNeuron(Neuron):
     """A neuron with a membrane `v` that fires at a threshold. Subclasses write `integrate`."""
 
-    threshold: Any = parameter(1.0, help="membrane value at which the neuron fires")
-    v_rest: Any = parameter(0.0, help="membrane value at rest, and at the start")
-    v_reset: Any = parameter(0.0, help="membrane value after a spike (reset 'value')")
+    threshold: Any = parameter(default=1.0, help="membrane value at which the neuron fires")
+    v_rest: Any = parameter(default=0.0, help="membrane value at rest, and at the start")
+    v_reset: Any = parameter(default=0.0, help="membrane value after a spike (reset 'value')")
     reset: Literal["subtract", "value", "none"] = option(
-        "subtract", help="what a spike does to the membrane"
+        default="subtract", help="what a spike does to the membrane"
     )
     timing: Literal["immediate", "delayed", "old"] = option(
-        "immediate", help="order of spike and reset within a step"
+        default="immediate", help="order of spike and reset within a step"
     )
-    strict: bool = option(True, help="fire above the threshold only, not at it")
-    detach: bool = option(True, help="no gradient through the reset")
-    relative: bool = option(False, help="measure distance from threshold in units of the threshold")
-    refractory: float = option(0.0, unit="ms", at_least=0, help="time without a further spike")
+    strict: bool = option(default=True, help="fire above the threshold only, not at it")
+    detach: bool = option(default=True, help="no gradient through the reset")
+    relative: bool = option(default=False, help="measure distance from threshold in units of the threshold")
+    refractory: float = option(default=0.0, unit="ms", at_least=0, help="time without a further spike")
     refractory_mode: Literal["hold", "mute"] = option(
-        "hold", help="membrane held, or integrating but unable to fire"
+        default="hold", help="membrane held, or integrating but unable to fire"
     )
-    surrogate: Surrogate = option(FastSigmoid(), help="stand-in for the spike's derivative")
+    surrogate: Surrogate = option(default=FastSigmoid(), help="stand-in for the spike's derivative")
 
     def validate(self) -> None:
         steps = self.refractory / self.dt

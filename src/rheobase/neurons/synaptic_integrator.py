@@ -22,13 +22,13 @@ class SynapticIntegrator(Neuron):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"spytorch": {"synapse": "last"}}
 
-    tau_m: Any = parameter(10.0, unit="ms", above=0, help="membrane time constant")
-    tau_s: Any = parameter(5.0, unit="ms", above=0, help="synaptic time constant")
-    resistance: Any = parameter(1.0, help="factor on the synaptic current (R)")
-    scheme: Scheme = option("exponential", help="how both leaks are integrated over a step")
-    scaling: Scaling = option("unit", help="whether the current is scaled by the membrane's leak")
+    tau_m: Any = parameter(default=10.0, unit="ms", above=0, help="membrane time constant")
+    tau_s: Any = parameter(default=5.0, unit="ms", above=0, help="synaptic time constant")
+    resistance: Any = parameter(default=1.0, help="factor on the synaptic current (R)")
+    scheme: Scheme = option(default="exponential", help="how both leaks are integrated over a step")
+    scaling: Scaling = option(default="unit", help="whether the current is scaled by the membrane's leak")
     synapse: Literal["first", "last"] = option(
-        "first", help="whether the membrane sees the synaptic current of this step or the last"
+        default="first", help="whether the membrane sees the synaptic current of this step or the last"
     )
 
     def initial(self) -> State:

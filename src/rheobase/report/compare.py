@@ -38,7 +38,7 @@ def _row(run: Run, baselines: list[str]) -> list[str]:
     summary = run.summary
     if summary is None:
         parts = [run.part("task"), run.part("rule"), run.part("neuron")]
-        cells = [name, *parts, "", run.metrics.metric, "unfinished", "", *("" for _ in baselines), ""]
+        cells = [name, *parts, run.seed, run.metrics.metric, "unfinished", "", *("" for _ in baselines), ""]
     else:
         cells = [name, summary.task, summary.rule, summary.neuron, str(summary.seed), summary.metric]
         cells += [_number(summary.value), _number(summary.chance)]

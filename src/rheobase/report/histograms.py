@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from rheobase.report.inspection import Array, Histogram, Inspection
-from rheobase.report.style import BLUE, INK, MUTED, VERMILION, Plot, grid, render
+from rheobase.report.style import BLUE, INK, MUTED, VERMILION, Plot, contrast, grid, render
 
 _PANEL = (3.3, 2.1)
 _NUMBERS = 20  # classes up to which every cell of the confusion matrix carries its count
@@ -71,7 +71,7 @@ def neuron_rate_plots(inspection: Inspection) -> tuple[Plot, ...]:
             f"Histogram of the mean rates of the {rates.size} neurons of {layer}: "
             f"mean {np.nanmean(rates):.3g} Hz, largest {np.nanmax(rates):.3g} Hz, {silent} silent."
         )
-        plots.append(Plot(key, layer, alt, svg))
+        plots.append(Plot(key, f"{layer}, neuron by neuron", alt, svg))
     return tuple(plots)
 
 
@@ -81,19 +81,19 @@ def _draw_confusion(figure: Figure, inspection: Inspection, matrix: Array) -> No
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(count, dtype=bool)
     worst = max(float(share[~diagonal].max()) if count > 1 else 0.0, 1e-12)
-    colours = _scale(BLUE)(share * 0.85)
+    colours = _scale(BLUE)(share)
     colours[~diagonal] = _scale(VERMILION)(share / worst * 0.8)[~diagonal]
     axes.imshow(colours, interpolation="nearest")
     if count <= _NUMBERS:
         for i, j in np.argwhere(matrix > 0):
-            shade = share[i, j] if i == j else share[i, j] / worst
+            cell = tuple(colours[i, j])
             axes.text(
                 j,
                 i,
                 str(int(matrix[i, j])),
                 ha="center",
                 va="center",
-                color="white" if shade > 0.6 else INK,
+                color=max("white", INK, key=partial(contrast, cell)),
                 fontsize=8 if count <= 12 else 6,
             )
         names = [inspection.class_name(i) for i in range(count)]

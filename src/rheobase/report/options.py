@@ -7,27 +7,14 @@ its table says so.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rheobase.config import Config, fields_of, hints_of
-from rheobase.registry import find, name_of
-
-ROOMS: Mapping[str, str] = {
-    "task": "rheobase.tasks",
-    "encoder": "rheobase.coding.encoders",
-    "network": "rheobase.networks",
-    "neuron": "rheobase.neurons",
-    "readout": "rheobase.neurons",
-    "rule": "rheobase.rules",
-    "loss": "rheobase.coding.losses",
-    "decoder": "rheobase.coding.decoders",
-    "regularisers": "rheobase.coding.regularisers",
-}
-"""Which room the name in each table of an experiment belongs to."""
+from rheobase.registry import find
+from rheobase.training.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -50,14 +37,13 @@ class Part:
     described: bool
 
 
-def describe(experiment: Mapping[str, Any], rooms: Mapping[str, str] = ROOMS) -> tuple[Part, ...]:
+def describe(experiment: Mapping[str, Any], root: type[Config] = Experiment) -> tuple[Part, ...]:
     """The parts of an experiment in the order of its file; single values at the top come first."""
+    hints = hints_of(root)
     single = {key: value for key, value in experiment.items() if not _tables(value)}
-    parts = [_part("experiment", single, None)] if single else []
+    parts = [_part("experiment", single, root)] if single else []
     for key, value in experiment.items():
-        for table in _tables(value):
-            cls = _class(table.get("name"), rooms.get(key)) or _class_by_name(table.get("name") or key)
-            parts.append(_part(key, table, cls))
+        parts += [_part(key, table, _class(hints.get(key), table.get("name"))) for table in _tables(value)]
     return tuple(parts)
 
 
@@ -87,7 +73,7 @@ def _rows(prefix: str, values: Mapping[str, Any], cls: type[Config] | None) -> I
         if isinstance(value, Mapping):
             yield Row(prefix + key, str(value.get("name", "")), unit, meaning)
             inner = {k: v for k, v in value.items() if k != "name"}
-            yield from _rows(f"{prefix}{key}.", inner, _nested(hints.get(key), value.get("name")))
+            yield from _rows(f"{prefix}{key}.", inner, _class(hints.get(key), value.get("name")))
         else:
             yield Row(prefix + key, show(value), unit, meaning)
 
@@ -106,38 +92,19 @@ def show(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _nested(hint: Any, name: Any) -> type[Config] | None:
-    if isinstance(hint, type) and issubclass(hint, Config):
-        return _class(name, getattr(hint, "room", None))
-    return None
+def _class(hint: Any, name: Any) -> type[Config] | None:
+    """The class of a table where a field asks for `hint`, or None if this installation has none.
 
-
-def _class(name: Any, room: str | None) -> type[Config] | None:
-    """The class of that name in a room, or None if this installation has none."""
-    if not isinstance(name, str) or room is None:
-        return None
+    A base class heads a room, where the name is looked up; any other `Config` is meant itself.
+    """
+    base = next((arg for arg in (hint, *typing.get_args(hint)) if _is_config(arg)), None)
+    if base is None or not hasattr(base, "room"):
+        return base
     try:
-        base = _head(room)
-        return find(base, name) if base else None
-    except (ImportError, ValueError):
+        return find(base, name) if isinstance(name, str) else None
+    except (ImportError, ValueError):  # a plug-in that is broken or missing here, an older name
         return None
 
 
-def _head(room: str) -> type[Config] | None:
-    """The base class that heads a room."""
-    package = importlib.import_module(room)
-    for module in pkgutil.iter_modules(getattr(package, "__path__", []), prefix=f"{room}."):
-        importlib.import_module(module.name)
-    return next((cls for cls in _configs(Config) if vars(cls).get("room") == room), None)
-
-
-def _class_by_name(name: str) -> type[Config] | None:
-    """A class outside the rooms, such as the training settings, which the experiment has just one of."""
-    own = (cls for cls in _configs(Config) if cls.__module__.startswith("rheobase.training"))
-    return next((cls for cls in own if name_of(cls) == name), None)
-
-
-def _configs(base: type[Config]) -> Iterator[type[Config]]:
-    for cls in base.__subclasses__():
-        yield cls
-        yield from _configs(cls)
+def _is_config(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Config)

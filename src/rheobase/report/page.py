@@ -7,14 +7,13 @@ run folder gives the same bytes.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import jinja2
 
+from rheobase.files import write_text
 from rheobase.report.curves import curve_plots, rate_plots
 from rheobase.report.histograms import (
     MOST_PANELS,
@@ -70,14 +69,18 @@ def write_report(folder: Path) -> Path:
     """
     page = render_page(read_run(folder))
     path = folder / "report.html"
-    _write_whole(path, page)
+    write_text(path, page)
     return path
 
 
 def render_page(run: Run) -> str:
     """The page as text."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     template = files("rheobase.report").joinpath("template.html").read_text(encoding="utf-8")
     return str(
@@ -273,19 +276,3 @@ def _seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """The file is there whole or not at all, even if the power fails."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -130,6 +130,12 @@ class Run:
         name = values.get("name") if isinstance(values, Mapping) else None
         return str(name) if name is not None else ""
 
+    @property
+    def seed(self) -> str:
+        """The seed, from the experiment, or "" where it is not known."""
+        values = self.experiment.get("training")
+        return str(values.get("seed", "")) if isinstance(values, Mapping) else ""
+
 
 def read_run(folder: Path) -> Run:
     """The run in `folder`.

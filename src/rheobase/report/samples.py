@@ -15,6 +15,7 @@ MOST_SAMPLES = 4
 MOST_LAYERS = 6
 _MOST_STATES = 2  # columns of state variables beside the spikes
 _PICKED = 3  # neurons drawn in colour among the grey of a hidden layer
+_MOST_GREY = 24  # other neurons, drawn in grey; more of them make a thicket
 _WIDTH, _ROW = 10.8, 1.55  # inches
 
 
@@ -175,9 +176,10 @@ def _groups(neurons: int, marked: Marks) -> list[tuple[list[int], str]]:
 
 
 def _draw_traces(axes: Axes, values: Array, inspection: Inspection, marked: Marks) -> None:
-    """One line for each neuron; grey but for the marked ones."""
+    """One line for each marked neuron, over some of the others in grey."""
     time = (np.arange(len(values)) + 0.5) * inspection.dt
     rest = [i for i in range(values.shape[1]) if i not in marked]
+    rest = rest[:: 1 + len(rest) // _MOST_GREY]
     dense = len(time) * len(rest) > DENSE
     axes.plot(time, values[:, rest], color=FAINT, linewidth=0.7, rasterized=dense)
     for neuron, (colour, _) in marked.items():

@@ -21,7 +21,9 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rheobase.report.inspection import Array
 
@@ -34,7 +36,7 @@ GREEN = "#00785a"
 PURPLE = "#9c4a82"
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, MUTED)
 
-DENSE = 2500
+DENSE = 1500
 """Points above which a line is stored as pixels: as vectors, a few dozen such lines would weigh megabytes."""
 
 _SETTINGS = {
@@ -68,7 +70,7 @@ _SETTINGS = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "figure.dpi": 100.0,
-    "savefig.dpi": 170.0,
+    "savefig.dpi": 130.0,
     "svg.fonttype": "none",
 }
 
@@ -124,19 +126,15 @@ def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str, bool]], gap: 
     transform = axes.transLimits
     scaled = [float(transform.transform(axes.transScale.transform((1.0, y)))[1]) for y, *_ in labels]
     for (_, text, colour, bold), at, shown in zip(labels, scaled, spread(scaled, gap), strict=True):
-        axes.annotate(
-            text,
-            xy=(1.0, at),
-            xytext=(1.035, shown),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            va="center",
-            color=colour,
-            fontsize=8.5,
-            fontweight="bold" if bold else "normal",
-            arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
-            annotation_clip=False,
+        weight = "bold" if bold else "normal"
+        place = axes.transAxes
+        axes.text(
+            1.045, shown, text, transform=place, va="center", color=colour, fontsize=8.5, fontweight=weight
         )
+        leader = Line2D(
+            [1.005, 1.035], [at, shown], transform=place, color=FAINT, linewidth=0.8, clip_on=False
+        )
+        axes.add_artist(leader)
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
@@ -167,6 +165,21 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
         for place, index in enumerate(members):
             result[index] = centre + gap * (place - (len(members) - 1) / 2)
     return result
+
+
+def contrast(one: str | tuple[float, ...], other: str | tuple[float, ...]) -> float:
+    """The contrast of two colours, from 1 to 21 (WCAG 2.2, relative luminance).
+
+    >>> round(contrast("white", "black"), 1)
+    21.0
+    """
+    darker, lighter = sorted(_luminance(colour) + 0.05 for colour in (one, other))
+    return lighter / darker
+
+
+def _luminance(colour: str | tuple[float, ...]) -> float:
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]  # type: ignore[arg-type]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
 
 
 def thin(x: Array, y: Array, limit: int = 400) -> tuple[Array, Array]:

@@ -1,0 +1,85 @@
+"""Backpropagation through time, with surrogate derivatives for the spikes.
+
+Whole: the exact adjoint of the network (in the surrogates' sense) over all T steps.
+
+Truncated to K steps: no derivative passes from one window of K steps to the one before. The loss may
+be any function of the recorded signals over all time (a maximum, a count, ...): a first pass without
+gradients finds the derivative of the loss by each signal, a second goes through the windows one at a
+time and pulls these back. Memory is that of K steps, for one more forward pass.
+
+Werbos, "Backpropagation through time: what it does and how to do it", Proc. IEEE 78 (1990);
+Williams & Peng, Neural Computation 2 (1990) for truncation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from rheobase.config import option
+from rheobase.kernels.constant import Constant
+from rheobase.layers.network import Network, NetworkState, Record
+from rheobase.rules.base import Kind, LearningRule, Outcome
+
+
+class BPTT(LearningRule):
+    """Backpropagation through time; exact, or truncated to windows.
+
+    >>> BPTT().kind, BPTT(truncation=20).kind
+    ('exact', 'truncated')
+    """
+
+    truncation: int | None = option(
+        default=None, at_least=1, unit="steps", help="cut the gradient between windows this long"
+    )
+
+    @property
+    def kind(self) -> Kind:
+        return "exact" if self.truncation is None else "truncated"
+
+    def accumulate(
+        self,
+        network: Network,
+        inputs: Tensor | Constant,
+        objective: Callable[[Record], Tensor],
+        record: Sequence[str],
+    ) -> Outcome:
+        steps = inputs.shape[0]
+        if self.truncation is None or self.truncation >= steps:
+            seen = network(inputs, record=record)
+            loss = objective(seen)
+            torch.autograd.backward(loss)
+            return Outcome(loss.detach(), _detached(seen))
+        with torch.no_grad():
+            seen = network(inputs, record=record)
+        leaves = {name: signal.requires_grad_() for name, signal in seen.signals.items()}
+        output = seen.output.detach().requires_grad_()
+        loss = objective(Record(output, leaves, seen.state))
+        torch.autograd.backward(loss)
+        targets = [(name, leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
+        state: NetworkState | None = None
+        for start in range(0, steps, self.truncation):
+            end = min(start + self.truncation, steps)
+            part = network(_window(inputs, start, end), state=state, record=record)
+            ends = [part[name] for name, _ in targets]
+            pulls = [gradient[start:end] for _, gradient in targets]
+            if output.grad is not None:
+                ends.append(part.output)
+                pulls.append(output.grad[start:end])
+            torch.autograd.backward(ends, pulls)
+            state = _detached(part).state
+        return Outcome(loss.detach(), _detached(seen))
+
+
+def _window(inputs: Tensor | Constant, start: int, end: int) -> Tensor | Constant:
+    return Constant(inputs.value, end - start) if isinstance(inputs, Constant) else inputs[start:end]
+
+
+def _detached(record: Record) -> Record:
+    return Record(
+        record.output.detach(),
+        {name: signal.detach() for name, signal in record.signals.items()},
+        {layer: {n: x.detach() for n, x in s.items()} for layer, s in record.state.items()},
+    )

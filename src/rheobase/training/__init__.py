@@ -1,0 +1,1 @@
+"""From an experiment to a run folder: the loop, checkpoints, logs, health, seeding."""
