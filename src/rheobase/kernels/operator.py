@@ -126,6 +126,7 @@ def _setup(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
     ctx.counts = (m, len(kept), len(tensors))
     ctx.rest = (numbers, key, every)
     ctx.want_current = bool(ctx.needs_input_grad[0])
+    ctx.set_materialize_grads(False)  # what has no gradient stays None, and costs nothing
     ctx.save_for_backward(current, output[0], *traces, *kept, *tensors)
 
 

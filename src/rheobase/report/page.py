@@ -173,7 +173,7 @@ def _facts(run: Run) -> tuple[Fact, ...]:
     if math.isfinite(s.peak_memory_mb):
         facts.append(Fact("Peak memory", f"{s.peak_memory_mb:,.0f} MB", "of the whole process"))
     facts.append(Fact("Seed", str(s.seed), f"recipe {s.recipe}" if s.recipe else ""))
-    return tuple([*facts, *_model(s)])
+    return (*facts, *_model(s))
 
 
 def _model(s: Summary) -> list[Fact]:
@@ -231,7 +231,7 @@ def _sections(run: Run) -> tuple[Section, ...]:
 _NOT_INSPECTED = "Not in this run folder: the trained network has not been inspected on the test set yet."
 
 _SAMPLES = (
-    "Each row is a layer; time runs to the right. In the last layer, blue is the class that was read, and "
+    "Each row is a layer; time runs to the right. In the last layer, blue is the predicted class, and "
     "vermilion the true one where they differ. Elsewhere, colour picks out the neurons that vary most."
 )
 

@@ -47,7 +47,7 @@ def _verdict(inspection: Inspection, samples: Samples, index: int) -> str:
     if true is None or predicted is None:
         return f"Sample {index + 1}"
     if true == predicted:
-        return f"{inspection.class_name(true)}, read correctly"
+        return f"{inspection.class_name(true)}, predicted correctly"
     return f"{inspection.class_name(true)}, taken for {inspection.class_name(predicted)}"
 
 
@@ -141,7 +141,7 @@ def _marked(inspection: Inspection, samples: Samples, index: int, signal: Array,
     if last and true is not None and predicted is not None and max(true, predicted) < neurons:
         if true == predicted:
             return {true: (BLUE, inspection.class_name(true))}
-        names = [f"{inspection.class_name(true)} true", f"{inspection.class_name(predicted)} read"]
+        names = [f"{inspection.class_name(true)} true", f"{inspection.class_name(predicted)} predicted"]
         return {true: (VERMILION, names[0]), predicted: (BLUE, names[1])}
     spread = np.nan_to_num(np.asarray(signal[:, index], dtype=float)).std(axis=0)
     order = [int(i) for i in np.argsort(-spread, kind="stable")[:_PICKED] if spread[i] > 0]

@@ -1,0 +1,51 @@
+"""What is said before, while and after a network is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rheobase.training.summary import Summary
+
+
+@contextmanager
+def announce(folder: Path) -> Iterator[None]:
+    """Say where the run goes; if it is interrupted, how to go on."""
+    click.echo(f"Run folder: {folder}", err=True)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / "checkpoint").is_dir():
+            click.echo(f"\nStopped. To go on: rheobase resume {folder}", err=True)
+        raise
+
+
+def report_on(summary: Summary, folder: Path) -> None:
+    """Print the result beside chance and the baselines, and write the report."""
+    from rheobase.report import write_report
+
+    click.echo(result_table(summary))
+    click.echo(f"  run     {folder}")
+    click.echo(f"  report  {write_report(folder)}")
+
+
+def result_table(summary: Summary) -> str:
+    """The test value beside chance and the baselines, and what it took."""
+    from rheobase.cli.tables import columns
+
+    title = " ".join(
+        word.replace("_", "-") for word in (summary.task, summary.rule, summary.neuron, f"seed {summary.seed}")
+    )
+    known = {"chance": summary.chance, **summary.baselines}
+    rows = [[f"test {summary.metric}", f"{summary.value:.4f}", ""]]
+    rows += [[name.replace("_", " "), f"{value:.4f}", ""] for name, value in known.items()]
+    compiling = f"and {summary.compile_seconds:.1f} s compiling" if summary.compile_seconds >= 0.05 else ""
+    rows.append(["training", f"{summary.seconds:.1f} s", compiling])
+    if summary.warnings:
+        rows.append(["warnings", str(len(summary.warnings)), "see the report"])
+    return f"{title}\n{columns(rows, right=[1])}"

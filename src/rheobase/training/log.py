@@ -1,0 +1,61 @@
+"""The log of a run, `metrics.jsonl`: one JSON object a line, only ever appended to.
+
+Its length in bytes is part of a checkpoint; going on from one cuts off what came after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from rheobase.training.errors import RunError
+
+
+class MetricsLog:
+    """The log, open for appending after its first `length` bytes.
+
+    Raises:
+        RunError: If the file is shorter than that.
+    """
+
+    def __init__(self, path: Path, length: int = 0) -> None:
+        size = path.stat().st_size if path.exists() else 0
+        if size < length:
+            raise RunError(
+                f"{path}: got {size} bytes, wanted at least the {length} it had at the checkpoint; put the "
+                "file back, or train again in another folder"
+            )
+        self._file = path.open("ab")
+        self._file.truncate(length)
+        self._file.seek(length)
+
+    def write(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Append one object."""
+        line = json.dumps({"kind": kind, **values}, allow_nan=False)
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()  # a reader sees whole lines, and a kill loses none
+
+    def sync(self) -> int:
+        """Make what was written durable; the length in bytes."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def read_log(path: Path, kind: str) -> list[dict[str, Any]]:
+    """All objects of one kind, in order."""
+    rows = (json.loads(line) for line in path.read_text("utf-8").splitlines())
+    return [row for row in rows if row["kind"] == kind]
