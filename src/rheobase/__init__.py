@@ -1,0 +1,114 @@
+"""Spiking neural networks: any learning rule, on any neuron model, fast on an ordinary CPU.
+
+    import rheobase as rb
+
+The public names, nothing else. Each is loaded when it is first used, so that importing the package
+costs nothing; a name's own module has its documentation.
+
+>>> import rheobase as rb
+>>> rb.LIF(tau_m=10.0).tau_m
+10.0
+>>> rb.Lif
+Traceback (most recent call last):
+AttributeError: module 'rheobase' has no attribute 'Lif'; did you mean 'LIF'?
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rheobase import coding as coding
+    from rheobase import operators as operators
+    from rheobase import surrogate as surrogate
+    from rheobase import tasks as tasks
+    from rheobase.config import Config as Config
+    from rheobase.config import option as option
+    from rheobase.config import parameter as parameter
+    from rheobase.kernels.constant import Constant as Constant
+    from rheobase.kernels.sequence import kernel_source as kernel_source
+    from rheobase.kernels.sequence import sequence as sequence
+    from rheobase.layers.dense import Dense as Dense
+    from rheobase.layers.network import Network as Network
+    from rheobase.layers.network import Record as Record
+    from rheobase.layers.neurons import Neurons as Neurons
+    from rheobase.layers.over_time import OverTime as OverTime
+    from rheobase.networks.feed_forward import FeedForward as FeedForward
+    from rheobase.neurons.base import Neuron as Neuron
+    from rheobase.neurons.base import State as State
+    from rheobase.neurons.integrate_and_fire import IntegrateAndFire as IntegrateAndFire
+    from rheobase.neurons.leaky_integrator import LeakyIntegrator as LeakyIntegrator
+    from rheobase.neurons.lif import LIF as LIF
+    from rheobase.neurons.spiking import SpikingNeuron as SpikingNeuron
+    from rheobase.neurons.synaptic_integrator import SynapticIntegrator as SynapticIntegrator
+    from rheobase.neurons.synaptic_lif import SynapticLIF as SynapticLIF
+    from rheobase.rules.bptt import BPTT as BPTT
+    from rheobase.training.evaluate import evaluate as evaluate
+    from rheobase.training.evaluate import predict as predict
+    from rheobase.training.experiment import Experiment as Experiment
+    from rheobase.training.fit import fit as fit
+    from rheobase.training.fit import resume as resume
+    from rheobase.training.restore import load_network as load_network
+
+    __version__: str
+
+# The same once more, for use at run time; a test holds the two together.
+_HOMES = {
+    "BPTT": "rheobase.rules.bptt",
+    "Config": "rheobase.config",
+    "Constant": "rheobase.kernels.constant",
+    "Dense": "rheobase.layers.dense",
+    "Experiment": "rheobase.training.experiment",
+    "FeedForward": "rheobase.networks.feed_forward",
+    "IntegrateAndFire": "rheobase.neurons.integrate_and_fire",
+    "LIF": "rheobase.neurons.lif",
+    "LeakyIntegrator": "rheobase.neurons.leaky_integrator",
+    "Network": "rheobase.layers.network",
+    "Neuron": "rheobase.neurons.base",
+    "Neurons": "rheobase.layers.neurons",
+    "OverTime": "rheobase.layers.over_time",
+    "Record": "rheobase.layers.network",
+    "SpikingNeuron": "rheobase.neurons.spiking",
+    "State": "rheobase.neurons.base",
+    "SynapticIntegrator": "rheobase.neurons.synaptic_integrator",
+    "SynapticLIF": "rheobase.neurons.synaptic_lif",
+    "coding": "rheobase",
+    "evaluate": "rheobase.training.evaluate",
+    "fit": "rheobase.training.fit",
+    "kernel_source": "rheobase.kernels.sequence",
+    "load_network": "rheobase.training.restore",
+    "operators": "rheobase",
+    "option": "rheobase.config",
+    "parameter": "rheobase.config",
+    "predict": "rheobase.training.evaluate",
+    "resume": "rheobase.training.fit",
+    "sequence": "rheobase.kernels.sequence",
+    "surrogate": "rheobase",
+    "tasks": "rheobase",
+}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, "__version__"})
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    value: Any
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("rheobase")
+    elif name not in _HOMES:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name.lower(), [known.lower() for known in _HOMES], n=1)
+        hint = "".join(f"; did you mean '{known}'?" for known in _HOMES if known.lower() in near)
+        raise AttributeError(f"module 'rheobase' has no attribute '{name}'{hint}")
+    elif _HOMES[name] == "rheobase":
+        value = import_module(f"rheobase.{name}")
+    else:
+        value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -65,7 +65,9 @@ class Plan:
             ValueError: If options do not go together.
         """
         parts = {
-            name: changed(part, changes[name]) if isinstance(changes.get(name), Mapping) else changes.get(name, part)
+            name: changed(part, changes[name])
+            if isinstance(changes.get(name), Mapping)
+            else changes.get(name, part)
             for name, part in self.parts.items()
         }
         return self.base.replace(**parts)

@@ -161,7 +161,9 @@ def _list(name: str, base: type[Config], value: tuple[Config, ...], told: str) -
         default, hints = cls(), hints_of(cls)
         for field in fields_of(cls):
             term = f"  :{field.name.replace('_', '-')}={kind(hints[field.name], field)}"
-            notes.append((term, f"{field.metadata.get('help', '')} {facts(field, getattr(default, field.name))}"))
+            notes.append(
+                (term, f"{field.metadata.get('help', '')} {facts(field, getattr(default, field.name))}")
+            )
     return Group(name.capitalize(), (flag,), tuple(notes))
 
 

@@ -15,8 +15,10 @@ def command(room: str | None) -> None:
     """
     from rheobase.cli.rooms import room as find_room
     from rheobase.cli.rooms import rooms
+    from rheobase.cli.usage import wrong_usage
 
-    chosen = dict([find_room(room)]) if room else rooms()
+    with wrong_usage():
+        chosen = dict([find_room(room)]) if room else rooms()
     click.echo("\n\n".join(_section(name, base) for name, base in chosen.items()))
     click.echo("\nAll options of one of them: rheobase show NAME")
 

@@ -13,8 +13,9 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -83,10 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code: 0, 2 for wrong usage, 1 for any other error, 130 if interrupted."""
     context: dict[str, Any] = {"debug": False}
     try:
-        code = commands.main(arguments, prog_name="rheobase", standalone_mode=False, obj=context)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = commands.main(arguments, prog_name="rheobase", standalone_mode=False, obj=context)
         sys.stdout.flush()
-    except click.exceptions.Abort:
-        return _interrupted()
+    except click.exceptions.Abort as error:
+        click.echo(str(error.__cause__ or "") or "Interrupted.", err=True)
+        return 130
     except BrokenPipeError:
         return _closed_pipe()
     except Exception as error:
@@ -98,13 +102,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(error: Exception) -> int:
     """Say in one line what is wrong. What the library does not raise on purpose is raised again."""
+    from rheobase.training.errors import RunError
+
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         message = f"{where}{error.strerror}"
-    elif isinstance(error, (ValueError, OSError, ImportError)):
+    elif isinstance(error, (ValueError, OSError, ImportError, RunError)):
         message = str(error)
     elif isinstance(error, (TypeError, MemoryError)):  # TraceError is a TypeError
         message = f"{type(error).__name__}: {error} (--debug shows where)"
@@ -114,9 +120,16 @@ def _failed(error: Exception) -> int:
     return 1
 
 
-def _interrupted() -> int:
-    click.echo("Interrupted.", err=True)
-    return 130
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning for a person who does not read our source."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 def _closed_pipe() -> int:

@@ -1,9 +1,7 @@
-"""What is said before, while and after a network is trained."""
+"""What is said after a network was trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,18 +9,6 @@ import click
 
 if TYPE_CHECKING:
     from rheobase.training.summary import Summary
-
-
-@contextmanager
-def announce(folder: Path) -> Iterator[None]:
-    """Say where the run goes; if it is interrupted, how to go on."""
-    click.echo(f"Run folder: {folder}", err=True)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if (folder / "checkpoint").is_dir():
-            click.echo(f"\nStopped. To go on: rheobase resume {folder}", err=True)
-        raise
 
 
 def report_on(summary: Summary, folder: Path) -> None:
@@ -39,7 +25,8 @@ def result_table(summary: Summary) -> str:
     from rheobase.cli.tables import columns
 
     title = " ".join(
-        word.replace("_", "-") for word in (summary.task, summary.rule, summary.neuron, f"seed {summary.seed}")
+        word.replace("_", "-")
+        for word in (summary.task, summary.rule, summary.neuron, f"seed {summary.seed}")
     )
     known = {"chance": summary.chance, **summary.baselines}
     rows = [[f"test {summary.metric}", f"{summary.value:.4f}", ""]]

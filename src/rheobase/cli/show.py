@@ -19,8 +19,11 @@ def command(name: str) -> None:
     NAME is any name that `rheobase list` shows, such as lif, mnist or bptt, or "training".
     """
     from rheobase.cli.rooms import things
+    from rheobase.cli.usage import wrong_usage
 
-    click.echo("\n\n".join(_page(room, cls) for room, cls in things(name)))
+    with wrong_usage():
+        found = things(name)
+    click.echo("\n\n".join(_page(room, cls) for room, cls in found))
 
 
 def _page(room: str, cls: type[Config]) -> str:

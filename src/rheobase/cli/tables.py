@@ -20,12 +20,16 @@ def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = (), indent: in
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append((" " * indent + "  ".join(cells)).rstrip())
     return "\n".join(lines)
 
 
-def glossary(entries: Sequence[tuple[str, str]], indent: int = 2, widest: int = 34, width: int | None = None) -> str:
+def glossary(
+    entries: Sequence[tuple[str, str]], indent: int = 2, widest: int = 34, width: int | None = None
+) -> str:
     """Terms with texts beside them, wrapped to `width` (the terminal's); a long term has a line of its own.
 
     >>> print(glossary([("lif", "Leaky integrate-and-fire."), ("if", "Perfect integrator.")]))

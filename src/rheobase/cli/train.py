@@ -82,15 +82,21 @@ class _Planned(click.Command):
 
 @click.command(cls=Train)
 @click.argument("task", metavar="[TASK|FILE.toml]", required=False)
-@click.option("--recipe", metavar="NAME", help="Recipe of the task: which choices to start from [default default].")
-@click.option("--experiment", "file", metavar="FILE", help="Experiment file (TOML) to start from, in place of TASK.")
+@click.option(
+    "--recipe", metavar="NAME", help="Recipe of the task: which choices to start from [default default]."
+)
+@click.option(
+    "--experiment", "file", metavar="FILE", help="Experiment file (TOML) to start from, in place of TASK."
+)
 @click.option(
     "--out",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
     help="Run folder to write [default runs/TASK-RULE-DATE-TIME-sSEED]; with --seeds, the folder of run folders.",
 )
-@click.option("--seeds", metavar="INT,...", callback=_seeds, help="Train once per seed; mean and spread at the end.")
+@click.option(
+    "--seeds", metavar="INT,...", callback=_seeds, help="Train once per seed; mean and spread at the end."
+)
 @click.option("--dt", type=float, metavar="MS", help="Duration of a time step, wherever there is one [ms].")
 @click.option(
     "--save-experiment",
@@ -170,11 +176,11 @@ def _default_folder(experiment: Experiment) -> Path:
 
 
 def _train(experiment: Experiment, folder: Path, recipe: str, progress: bool) -> Summary:
-    from rheobase.cli.result import announce, report_on
+    from rheobase.cli.result import report_on
     from rheobase.training.fit import fit
 
-    with announce(folder):
-        summary = fit(experiment, folder, recipe=recipe, progress=progress)
+    click.echo(f"Run folder: {folder}", err=True)
+    summary = fit(experiment, folder, recipe=recipe, progress=progress)
     report_on(summary, folder)
     return summary
 
@@ -185,7 +191,9 @@ def _spread(summaries: Sequence[Summary]) -> str:
     values = [s.value for s in summaries]
     rows = [["seed", f"test {summaries[0].metric}", "training"]]
     rows += [[str(s.seed), f"{s.value:.4f}", f"{s.seconds:.1f} s"] for s in summaries]
-    rows.append(["mean", f"{statistics.mean(values):.4f}", f"{statistics.mean(s.seconds for s in summaries):.1f} s"])
+    rows.append(
+        ["mean", f"{statistics.mean(values):.4f}", f"{statistics.mean(s.seconds for s in summaries):.1f} s"]
+    )
     if len(values) > 1:
         rows.append(["spread", f"{statistics.stdev(values):.4f}", "(standard deviation over seeds)"])
     return columns(rows, right=[1])

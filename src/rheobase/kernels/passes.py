@@ -16,6 +16,7 @@ from torch import Tensor
 from rheobase.kernels.program import Program
 from rheobase.kernels.source import Incoming
 from rheobase.kernels.threads import split
+from rheobase.kernels.workspace import empty
 
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -89,10 +90,10 @@ def run_forward(
     grid = Grid(shape, coefficients)
     kernel_save = save and not every
     kernel = p.forward_kernel(NAMES[current.dtype], grid.kinds, kernel_save)
-    emitted = current.new_empty((steps, *shape))
-    traces = [torch.empty_like(emitted) for _ in p.record]
-    own = [emitted.new_empty(emitted.shape, dtype=p.saved_dtype(n, current.dtype)) for n in p.own]
-    saved = own if kernel_save else []
+    full, dtype = (steps, *shape), current.dtype
+    emitted = empty(full, dtype)
+    traces = [empty(full, dtype) for _ in p.record]
+    saved = [empty(full, p.saved_dtype(n, dtype)) for n in p.own] if kernel_save else []
     parts = list(chunks(steps, every))
     starts = [current.new_empty((len(parts), *shape)) for _ in p.states] if save and every else []
     values = grid.coefficients(coefficients, current.dtype)
@@ -145,7 +146,7 @@ def run_backward(
     given = [by_emitted, *by_traces]
     gradients = [grid.over_time(g.contiguous()) for g in given if g is not None]
     lam = [emitted.new_zeros(shape) if g is None else g.contiguous() for g in by_state]
-    by_current = torch.empty_like(current) if want_current else None
+    by_current = empty(tuple(current.shape), dtype) if want_current else None
     by_coefficient = {j: emitted.new_zeros(shape) for j in wanted}
     inputs = grid.over_time(current[None] if p.constant else current)
     parts = list(chunks(steps, every))

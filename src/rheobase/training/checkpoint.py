@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -68,7 +69,10 @@ def write_checkpoint(root: Path, name: str, checkpoint: Checkpoint) -> None:
     _remove(new)
     new.mkdir()
     try:
-        plain = {key: value.detach().contiguous() for key, value in checkpoint.tensors.items()}
+        plain = {
+            key: value.detach().clone(memory_format=torch.contiguous_format)
+            for key, value in checkpoint.tensors.items()
+        }
         data = safetensors.torch.save(plain)
         write_bytes(new / TENSORS, data)
         digest = hashlib.sha256(data).hexdigest()

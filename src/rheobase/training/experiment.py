@@ -91,7 +91,9 @@ class Experiment(Config):
         durations = {name_of(type(part)): part.dt for part in own if hasattr(part, "dt")}
         if len(set(durations.values())) > 1:
             told = ", ".join(f"{name} {dt} ms" for name, dt in durations.items())
-            raise ValueError(f"dt: got time steps of different durations ({told}), wanted one; set them alike")
+            raise ValueError(
+                f"dt: got time steps of different durations ({told}), wanted one; set them alike"
+            )
 
     @classmethod
     def from_recipe(
@@ -169,5 +171,3 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Table:
         else:
             result[key] = copy.deepcopy(value)
     return result
-
-

@@ -1,8 +1,8 @@
 """The run folder: where each file of a run is.
 
-    experiment.toml  environment.json  metrics.jsonl  summary.json  tensorboard/
-    checkpoint/{last,best}/{tensors.safetensors,meta.json}
-    inspection.safetensors  inspection.json
+experiment.toml  environment.json  metrics.jsonl  summary.json  tensorboard/
+checkpoint/{last,best}/{tensors.safetensors,meta.json}
+inspection.safetensors  inspection.json
 """
 
 from __future__ import annotations

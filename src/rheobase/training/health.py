@@ -83,7 +83,9 @@ class HealthMonitor:
             text = f"the loss is {loss:.3g} at step {step}, it began at {self._first_loss:.3g}"
             found.append(Finding("exploding", "", f"{text}; lower the learning rate"))
         elif not math.isfinite(norm) or (self._first_norm and norm > b.gradient_growth * self._first_norm):
-            text = f"the norm of the gradient is {norm:.3g} at step {step}, it began at {self._first_norm:.3g}"
+            text = (
+                f"the norm of the gradient is {norm:.3g} at step {step}, it began at {self._first_norm:.3g}"
+            )
             found.append(Finding("exploding", "", f"{text}; set clip_norm or lower the learning rate"))
         return self._new(found)
 
@@ -105,7 +107,9 @@ class HealthMonitor:
             )
         if epoch > 1 and abs(tally.loss - self._uninformed) < b.stuck * self._uninformed:
             text = f"the loss is {tally.loss:.4g}, as if the read-out said nothing ({self._uninformed:.4g})"
-            found.append(Finding("stuck", "", f"{text}; see that every layer fires, or raise the learning rate"))
+            found.append(
+                Finding("stuck", "", f"{text}; see that every layer fires, or raise the learning rate")
+            )
         found = self._new(found)
         self._told.clear()
         return found

@@ -1,0 +1,27 @@
+"""`rheobase resume`: go on with a run that was stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rheobase.cli.folders import RUN
+
+
+@click.command()
+@click.argument("run", type=RUN)
+@click.option("--no-progress", is_flag=True, help="No progress bar.")
+def command(run: Path, no_progress: bool) -> None:
+    """Go on training from the last checkpoint of RUN, as if it had never stopped."""
+    from rheobase.cli.result import report_on
+    from rheobase.training.checkpoint import read_checkpoint
+    from rheobase.training.fit import resume
+    from rheobase.training.folder import RunFolder
+
+    if no_progress:  # otherwise the progress bar says so
+        folder = RunFolder(run)
+        folder.check()
+        place = read_checkpoint(folder.checkpoints, "last").checkpoint.values["place"]
+        click.echo(f"going on after step {place['step']} (epoch {place['epoch']})", err=True)
+    report_on(resume(run, progress=not no_progress), run)

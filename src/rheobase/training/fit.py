@@ -1,0 +1,157 @@
+"""Train an experiment into a run folder, or go on with one.
+
+    fit      experiment -> new run folder
+    resume   run folder whose training was stopped, at any moment and in any way -> finished run folder
+
+Model selection: with a validation split the epoch with the best metric on it is the best, without one that
+with the lowest training loss. The test split is used once, at the end: with a validation split on the best
+network, without one on the last (nothing was held out to tell that another is better).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from rheobase.files import write_json
+from rheobase.registry import name_of
+from rheobase.training.board import Board
+from rheobase.training.checkpoint import read_checkpoint, settle
+from rheobase.training.console import Console
+from rheobase.training.environment import environment, peak_memory_mb, version_of
+from rheobase.training.evaluate import measure
+from rheobase.training.experiment import Experiment
+from rheobase.training.folder import RunFolder, writing
+from rheobase.training.inspection import write_inspection
+from rheobase.training.log import MetricsLog, read_log
+from rheobase.training.loop import Trainer
+from rheobase.training.restore import load_weights
+from rheobase.training.seeding import global_seed
+from rheobase.training.summary import Summary
+
+
+def fit(experiment: Experiment, folder: Path, *, recipe: str = "", progress: bool = True) -> Summary:
+    """Train an experiment from the start.
+
+    Args:
+        experiment: What to train.
+        folder: A new folder for the run.
+        recipe: Name of the recipe that the experiment came from, for the summary.
+        progress: Whether to show on stderr how it goes.
+
+    Raises:
+        RunError: If the folder holds a run or cannot be written, or training diverges.
+        ValueError: If the parts of the experiment do not fit each other or the data.
+        Interrupted: If told to stop (Ctrl-C, SIGTERM), after a checkpoint was saved.
+    """
+    run = RunFolder(folder)
+    training = experiment.training
+    with _threads(training.threads), global_seed(training.seed, "modules"):
+        trainer = Trainer(experiment, experiment.task.splits(), run, recipe)
+        run.create()  # only now: an experiment that does not fit leaves no folder behind
+        with writing(run):
+            write_json(run.environment, environment())
+            experiment.save(run.experiment)
+            log = MetricsLog(run.metrics)
+        with log:
+            trainer.save(log)
+            return _train(trainer, log, progress, [])
+
+
+def resume(folder: Path, *, progress: bool = True) -> Summary:
+    """Go on from the checkpoint "last", to the same bits as if nothing had happened.
+
+    Where that checkpoint is damaged and an older one is intact, it goes on from there and says so. A run
+    whose training is done is evaluated and summarised again.
+
+    Raises:
+        FolderError: If the folder holds no run.
+        CheckpointError: If no checkpoint can be used.
+        RunError, ValueError, Interrupted: As `fit`.
+    """
+    run = RunFolder(folder)
+    run.check()
+    experiment = Experiment.load(run.experiment)
+    found = read_checkpoint(run.checkpoints, "last")
+    values = found.checkpoint.values
+    with _threads(values["threads"]), global_seed(experiment.training.seed, "modules"):
+        trainer = Trainer(experiment, experiment.task.splits(), run, values["recipe"])
+        trainer.restore(found.checkpoint)
+        with writing(run):
+            log = MetricsLog(run.metrics, values["metrics_bytes"])
+            settle(run.checkpoints, "last", found)
+        notes = [f"{problem}; going on from an intact one" for problem in found.problems]
+        with log:
+            return _train(trainer, log, progress, notes)
+
+
+def _train(trainer: Trainer, log: MetricsLog, progress: bool, notes: list[str]) -> Summary:
+    run, training = trainer.folder, trainer.experiment.training
+    with Console(progress, training.epochs, trainer.steps, trainer.place.step) as console:
+        for note in notes:
+            console.warn(note)
+        if trainer.place.step:
+            console.say(f"going on after step {trainer.place.step} of {trainer.steps}")
+        with writing(run), Board(run.tensorboard, trainer.place.step) as board:
+            trainer.run(log, board, console)
+    return _conclude(trainer)
+
+
+def _conclude(trainer: Trainer) -> Summary:
+    """Evaluate the selected network on the test split; write inspection and summary."""
+    experiment, run, splits = trainer.experiment, trainer.folder, trainer.splits
+    task, place = experiment.task, trainer.place
+    validated = splits.validation is not None
+    if validated:
+        best = read_checkpoint(run.checkpoints, "best")
+        load_weights(trainer.network, best.checkpoint, best.path)
+    test = measure(experiment, trainer.network, trainer.objective, splits.test, rates=True)
+    epochs = {row["epoch"]: row for row in read_log(run.metrics, "epoch")}
+    warnings = read_log(run.metrics, "warning")
+    summary = Summary(
+        task=name_of(type(task)),
+        rule=name_of(type(experiment.rule)),
+        neuron=name_of(type(experiment.neuron)),
+        substrate="ideal",
+        recipe=trainer.recipe,
+        seed=experiment.training.seed,
+        metric=task.metric,
+        value=test.value,
+        higher_is_better=task.higher_is_better,
+        chance=task.chance,
+        baselines=task.baselines(splits),
+        parameters=sum(p.numel() for p in trainer.network.parameters()),
+        epochs=place.epoch,
+        steps=place.step,
+        seconds=round(trainer.clock.seconds, 6),
+        compile_seconds=round(trainer.clock.compile_seconds, 6),
+        best={
+            "epoch": place.best_epoch,
+            "value": place.best_value,
+            "selected_on": "validation" if validated else "train loss",
+        },
+        evaluated="best" if validated else "last",
+        train=epochs[place.best_epoch if validated else place.epoch]["train"],
+        test={"loss": test.loss, task.metric: test.value},
+        warnings=[{k: v for k, v in warning.items() if k != "kind"} for warning in warnings],
+        peak_memory_mb=round(peak_memory_mb(), 1),
+        version=version_of("rheobase"),
+    )
+    with writing(run):
+        write_inspection(run.path, experiment, trainer.network, trainer.objective, splits.test, test)
+        summary.save(run.path)
+    return summary
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Use this many CPU threads within (as many as before if None)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

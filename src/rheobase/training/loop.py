@@ -1,0 +1,327 @@
+"""The training loop: epochs over shuffled batches, with a log, health checks and checkpoints.
+
+One step: take a batch, shift it, encode it, let the rule put update directions into `.grad`, clip, step
+the optimizer. Every `log_every` steps, and at the end of an epoch, the step is *watched*: it is logged and
+its spikes are counted. Between watched steps nothing waits for a number.
+
+All that decides what comes next is in a checkpoint: weights, optimizer, random states, sums of the epoch
+and the place in it (an epoch's order is drawn again from the random state at its start). So a run that
+was killed goes on to the same bits, on the same machine with as many threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rheobase.layers.network import Network
+from rheobase.rules.base import Outcome
+from rheobase.tasks.base import Splits
+from rheobase.training.augment import shift_images
+from rheobase.training.board import Board
+from rheobase.training.checkpoint import Checkpoint, write_checkpoint
+from rheobase.training.clock import Clock
+from rheobase.training.console import Console, rates_text
+from rheobase.training.errors import DivergedError, Interrupted
+from rheobase.training.evaluate import measure
+from rheobase.training.experiment import Experiment
+from rheobase.training.folder import RunFolder, writing
+from rheobase.training.health import Finding, HealthMonitor
+from rheobase.training.interrupt import StopRequest
+from rheobase.training.log import MetricsLog
+from rheobase.training.objective import Objective, spike_counts, to_hertz
+from rheobase.training.optimizers import (
+    learning_rate,
+    make_optimizer,
+    optimizer_tensors,
+    optimizer_values,
+    restore_optimizer,
+    set_learning_rate,
+)
+from rheobase.training.restore import load_weights
+from rheobase.training.seeding import Generators
+from rheobase.training.setup import build_network, build_objective
+from rheobase.training.tally import Tally
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far training is: epochs and steps done, samples of the current epoch seen, the best epoch."""
+
+    epoch: int = 0
+    step: int = 0
+    sample: int = 0
+    best_epoch: int = 0
+    best_value: float | None = None
+
+
+class Trainer:
+    """Everything that changes while an experiment is trained.
+
+    Args:
+        experiment: What to train.
+        splits: The data.
+        folder: Where the run is kept.
+        recipe: Name of the recipe that the experiment came from, for the summary.
+    """
+
+    def __init__(self, experiment: Experiment, splits: Splits, folder: RunFolder, recipe: str) -> None:
+        self.experiment, self.splits, self.folder, self.recipe = experiment, splits, folder, recipe
+        self.network: Network = build_network(experiment)
+        self.objective: Objective = build_objective(experiment, self.network)
+        self.optimizer = make_optimizer(experiment.training, self.network.parameters())
+        self.generators = Generators.from_seed(experiment.training.seed)
+        self.place = Place()
+        self.clock = Clock()
+        self._order = self.generators.order.get_state()  # at the start of the current epoch
+        self._tally = Tally(experiment.task.outputs)
+        duration = experiment.encoder.output_shape(experiment.task.input_shape)[0]
+        uninformed = self.objective.uninformed(duration, experiment.task.outputs)
+        self._health = HealthMonitor(experiment.neuron.dt, uninformed)
+        self._saved = time.monotonic()
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of the whole training."""
+        training = self.experiment.training
+        return training.epochs * math.ceil(len(self.splits.train) / training.batch_size)
+
+    # ---- checkpoints
+
+    def checkpoint(self, metrics_bytes: int) -> Checkpoint:
+        """All that is needed to go on from here."""
+        rng = self.generators.states() | {"order": self._order}
+        tensors = {
+            **_prefixed("model", self.network.state_dict()),
+            **_prefixed("optimizer", optimizer_tensors(self.optimizer)),
+            **_prefixed("rng", rng),
+            **_prefixed("epoch", self._tally.state()),
+        }
+        values = {
+            "place": asdict(self.place),
+            "optimizer": optimizer_values(self.optimizer),
+            "health": self._health.state(),
+            "seconds": self.clock.seconds,
+            "compile_seconds": self.clock.compile_seconds,
+            "metrics_bytes": metrics_bytes,
+            "threads": torch.get_num_threads(),
+            "recipe": self.recipe,
+        }
+        return Checkpoint(tensors, values)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to where a checkpoint was made (log and number of threads are the caller's)."""
+        values = checkpoint.values
+        load_weights(self.network, checkpoint, self.folder.checkpoints)
+        restore_optimizer(self.optimizer, checkpoint.group("optimizer"), values["optimizer"])
+        self.generators.restore(checkpoint.group("rng"))
+        self._order = self.generators.order.get_state()
+        self._tally.restore(checkpoint.group("epoch"))
+        self._health.restore(values["health"])
+        self.place = Place(**values["place"])
+        self.clock = Clock(values["seconds"], values["compile_seconds"])
+
+    def save(self, log: MetricsLog) -> None:
+        """Write the checkpoint "last"."""
+        self._health.weights(self.network, self.place.step)
+        with writing(self.folder):
+            write_checkpoint(self.folder.checkpoints, "last", self.checkpoint(log.sync()))
+        self._saved = time.monotonic()
+
+    def _save_best(self) -> None:
+        tensors = _prefixed("model", self.network.state_dict())
+        values = {"place": asdict(self.place), "recipe": self.recipe}
+        with writing(self.folder):
+            write_checkpoint(self.folder.checkpoints, "best", Checkpoint(tensors, values))
+
+    # ---- the loop
+
+    def run(self, log: MetricsLog, board: Board, console: Console) -> None:
+        """Train to the last epoch.
+
+        Raises:
+            DivergedError: If the loss or a weight is no longer finite.
+            RunError: If something cannot be written.
+            Interrupted: If told to stop, after a checkpoint was saved.
+        """
+        self.network.train()
+        with StopRequest() as stop, self.clock.running():
+            try:
+                while self.place.epoch < self.experiment.training.epochs:
+                    self._epoch(log, board, console, stop)
+            except DivergedError as error:
+                raise self._diverged(error, log) from error
+
+    def _epoch(self, log: MetricsLog, board: Board, console: Console, stop: StopRequest) -> None:
+        training = self.experiment.training
+        self.generators.order.set_state(self._order)
+        order = torch.randperm(len(self.splits.train), generator=self.generators.order)
+        for start in range(self.place.sample, len(order), training.batch_size):
+            indices = order[start : start + training.batch_size]
+            seen = start + len(indices)
+            self._step(indices, seen == len(order), log, board, console)
+            self.place = replace(self.place, sample=seen)
+            if seen == len(order):
+                self._end_epoch(log, board, console)
+            elif stop.made or time.monotonic() - self._saved >= training.checkpoint_seconds:
+                self.save(log)
+            console.step(self.place.step)
+            if stop.made:
+                raise Interrupted(
+                    f"stopped at step {self.place.step} of {self.steps}, everything is saved; go on with: "
+                    f"rheobase resume {self.folder.path}"
+                )
+
+    def _step(self, indices: Tensor, last: bool, log: MetricsLog, board: Board, console: Console) -> None:
+        experiment, training = self.experiment, self.experiment.training
+        step = self.place.step + 1
+        watched = last or step % training.log_every == 0
+        batch = self.splits.train.batch(indices)
+        inputs = batch.inputs
+        if training.augment_pixels:
+            inputs = shift_images(inputs, training.augment_pixels, self.generators.augmentation)
+        sequence = experiment.encoder.encode(inputs, self.generators.encoder)
+        names = self.objective.training
+        if watched:
+            names = tuple(dict.fromkeys((*names, *self.objective.spikes.values())))
+        self.optimizer.zero_grad(set_to_none=True)
+        objective = functools.partial(self.objective.loss, targets=batch.targets)
+        outcome = experiment.rule.accumulate(self.network, sequence, objective, names)
+        rate = learning_rate(training, self.place.step, self.steps)
+        norm = self._clip(watched)
+        loss = math.nan
+        if watched:  # before the weights change: a NaN must not reach them
+            loss = float(outcome.loss)
+            self._warn(self._health.step(loss, float(norm), step), step, log, console)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.step()
+        self.place = replace(self.place, step=step)
+        predictions = self.objective.predictions(outcome.record)
+        self._tally.add(outcome.loss, predictions, batch.targets)
+        if watched:
+            accuracy = float((predictions == batch.targets).float().mean())
+            rates = self._count(outcome, len(indices) * sequence.shape[0])
+            self._log_step(loss, accuracy, rates, rate, log, board, console)
+
+    def _clip(self, watched: bool) -> Tensor:
+        """Clip the gradient if asked to; its norm before (if clipped or watched)."""
+        limit = self.experiment.training.clip_norm
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        if not gradients or (limit is None and not watched):
+            return torch.zeros(())
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if limit is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), limit, norm)
+        return norm
+
+    def _count(self, outcome: Outcome, sample_steps: int) -> dict[str, float]:
+        counts = spike_counts(outcome.record, self.objective.spikes)
+        self._tally.add_spikes(counts, sample_steps)
+        dt = self.experiment.neuron.dt
+        return {layer: to_hertz(float(c.mean()) / sample_steps, dt) for layer, c in counts.items()}
+
+    def _log_step(
+        self,
+        loss: float,
+        accuracy: float,
+        rates: Mapping[str, float],
+        rate: float,
+        log: MetricsLog,
+        board: Board,
+        console: Console,
+    ) -> None:
+        metric, step = self.experiment.task.metric, self.place.step
+        line: dict[str, Any] = {
+            "step": step,
+            "epoch": step * self.experiment.training.epochs / self.steps,
+            "loss": loss,
+            metric: accuracy,
+            "rates": dict(rates),
+            "seconds": round(self.clock.seconds, 6),
+            "learning_rate": rate,
+        }
+        scalars = {"train/loss": loss, f"train/{metric}": accuracy, "learning_rate": rate}
+        scalars |= {f"rate_hz/{layer}": value for layer, value in rates.items()}
+        with writing(self.folder):
+            log.write("step", line)
+            board.scalars(scalars, step)
+        console.status(loss, metric, accuracy, rates)
+
+    # ---- the end of an epoch
+
+    def _end_epoch(self, log: MetricsLog, board: Board, console: Console) -> None:
+        place, tally, metric = self.place, self._tally, self.experiment.task.metric
+        epoch = place.epoch + 1
+        train = {"loss": tally.loss, metric: tally.accuracy}
+        if not math.isfinite(tally.loss):
+            raise DivergedError(f"the loss is {tally.loss} in epoch {epoch}")
+        self._health.weights(self.network, place.step)
+        with self.clock.paused():
+            validation = self._validate()
+            with writing(self.folder):
+                board.histograms(self.network, place.step)
+                if validation:
+                    board.scalars({f"validation/{k}": v for k, v in validation.items()}, place.step)
+        self._warn(self._health.epoch(tally, epoch), place.step, log, console)
+        line = {"epoch": epoch, "step": place.step, "train": train, "validation": validation}
+        with writing(self.folder):
+            log.write("epoch", line | {"seconds": round(self.clock.seconds, 6)})
+        rates = rates_text(tally.rates(self.experiment.neuron.dt))
+        told = {"": train} | ({"validation ": validation} if validation else {})
+        scores = "  ".join(f"{name}{key} {value:.4g}" for name, s in told.items() for key, value in s.items())
+        console.epoch(epoch, f"{scores}  {rates}  {self.clock.seconds:.1f} s")
+        self._finish_epoch(
+            epoch, validation[metric] if validation else tally.loss, validation is not None, log
+        )
+
+    def _finish_epoch(self, epoch: int, value: float, validated: bool, log: MetricsLog) -> None:
+        """Select the best model, and make the checkpoints: the best first, so that "last" never names one
+        that is not there."""
+        best = self.place.best_value
+        higher = validated and self.experiment.task.higher_is_better
+        better = best is None or (value > best if higher else value < best)
+        self._tally = Tally(self.experiment.task.outputs)
+        self._order = self.generators.order.get_state()
+        self.place = replace(self.place, epoch=epoch, sample=0)
+        if better:
+            self.place = replace(self.place, best_epoch=epoch, best_value=value)
+            self._save_best()
+        self.save(log)
+
+    def _validate(self) -> dict[str, float] | None:
+        if self.splits.validation is None:
+            return None
+        result = measure(self.experiment, self.network, self.objective, self.splits.validation)
+        return {"loss": result.loss, result.metric: result.value}
+
+    def _warn(self, findings: list[Finding], step: int, log: MetricsLog, console: Console) -> None:
+        for finding in findings:
+            line = {
+                "step": step,
+                "layer": finding.layer,
+                "health": finding.health,
+                "message": finding.message,
+            }
+            with writing(self.folder):
+                log.write("warning", line)
+            console.warn(finding.message)
+
+    def _diverged(self, error: DivergedError, log: MetricsLog) -> DivergedError:
+        step = self.place.step
+        with writing(self.folder):
+            log.write("warning", {"step": step, "layer": "", "health": "nan", "message": str(error)})
+        return DivergedError(
+            f"training stopped: {error}. The checkpoints in {self.folder.checkpoints} are from before. Train "
+            "again in another folder with a lower learning_rate, or set clip_norm"
+        )
+
+
+def _prefixed(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{group}/{name}": tensor for name, tensor in tensors.items()}

@@ -1,0 +1,34 @@
+"""From an experiment to the objects that training and evaluation work on."""
+
+from __future__ import annotations
+
+from rheobase.layers.network import Network
+from rheobase.tasks.base import Task
+from rheobase.training.experiment import Experiment
+from rheobase.training.objective import Objective
+from rheobase.training.seeding import global_seed
+
+
+def build_network(experiment: Experiment) -> Network:
+    """The network with its initial weights, which the seed alone decides."""
+    task, seed = experiment.task, experiment.training.seed
+    _, *shape = experiment.encoder.output_shape(task.input_shape)
+    with global_seed(seed, "weights"):
+        return experiment.network.build(tuple(shape), task.outputs, experiment.neuron, experiment.readout)
+
+
+def build_objective(experiment: Experiment, network: Network) -> Objective:
+    """The objective on this network.
+
+    Raises:
+        ValueError: If the read-out lacks a signal that loss or decoder wants, or the task is not scored
+            by accuracy.
+    """
+    check_metric(experiment.task)
+    return Objective(experiment.loss, experiment.decoder, experiment.regularisers, network)
+
+
+def check_metric(task: Task) -> None:
+    """Raise `ValueError` unless the task is scored by accuracy."""
+    if task.metric != "accuracy":
+        raise ValueError(f"got a task scored by '{task.metric}', wanted 'accuracy', the only metric there is")
