@@ -25,6 +25,7 @@ from rheobase.training.inspection import one_per_class
 from rheobase.training.loop import Trainer
 from rheobase.training.restore import load_network
 from rheobase.training.summary import Summary
+from rheobase.training.tally import Tally
 
 
 def rows(folder: Path, kind: str) -> list[dict[str, Any]]:
@@ -53,6 +54,19 @@ def test_the_run_folder(finished: Path) -> None:
     assert run.summary is not None
     assert run.summary.value == summary.value
     assert len(list((finished / "tensorboard").iterdir())) == 1
+
+
+def test_a_tally_is_an_epoch() -> None:
+    whole, again = Tally(classes=3), Tally(classes=3)
+    for loss, predicted, target in ((1.0, [0, 1, 1], [0, 1, 2]), (4.0, [2], [2])):
+        whole.add(torch.tensor(loss), torch.tensor(predicted), torch.tensor(target))
+        whole.add_spikes({"a": torch.tensor([1.0, 3.0])}, sample_steps=10)
+    again.restore(whole.state())
+    for tally in (whole, again):
+        assert tally.loss == 7 / 4  # three samples at 1, one at 4
+        assert tally.accuracy == 3 / 4
+        assert tally.predicted().tolist() == [0.25, 0.5, 0.25]
+        assert tally.rates(dt=2.0) == {"a": pytest.approx(100.0)}  # .2 spikes per step of 2 ms
 
 
 def test_the_log(finished: Path) -> None:

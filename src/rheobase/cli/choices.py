@@ -7,7 +7,6 @@ keeps the recipe's options where the recipe names the same thing, and starts afr
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +45,7 @@ def scan(arguments: Sequence[str], flags: Collection[str]) -> Words:
         elif equals:
             given[name] = value
         elif word not in flags:
-            given |= {word: value for value in itertools.islice(waiting, 1)}
+            given.update(zip([word], waiting, strict=False))  # none, if the line ends here
     return Words(tuple(positional), given)
 
 
@@ -110,7 +109,8 @@ def _base(words: Words) -> tuple[Experiment, str]:
         return Experiment.from_recipe(named or name_of(type(Experiment().task)), recipe), recipe
     if named is not None:
         raise ValueError(
-            f"got the task '{named}' and the experiment file {file}, wanted one of the two: the file names its task"
+            f"got the task '{named}' and the experiment file {file}, wanted one of the two: the file names "
+            "its task"
         )
     if "--recipe" in words.given:
         raise ValueError(

@@ -16,7 +16,7 @@ import typing
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +27,11 @@ from rheobase.registry import build, catalogue
 from rheobase.training.experiment import Experiment
 
 Path = tuple[str, ...]
+
+if TYPE_CHECKING:
+    _GivenType = click.ParamType["Given"]
+else:
+    _GivenType = click.ParamType  # generic from click 8.4 on only
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Flag:
     names: tuple[str, ...]  # ("--neuron.surrogate.slope",); the first ones are shown in the help
     metavar: str
     help: str
-    type: click.ParamType | None = None  # None: a name, which the first pass has dealt with
+    type: click.ParamType[Given] | None = None  # None: a name, which the first pass has dealt with
     multiple: bool = False
     hidden_names: tuple[str, ...] = ()
 
@@ -172,7 +177,7 @@ def _flag(*path: str) -> str:
     return "--" + ".".join(step.replace("_", "-") for step in path)
 
 
-class _Value(click.ParamType):
+class _Value(_GivenType):
     """One option's value, checked by its own metadata."""
 
     name = "value"
@@ -206,7 +211,7 @@ class _Value(click.ParamType):
         return text
 
 
-class _Item(click.ParamType):
+class _Item(_GivenType):
     """NAME:option=value,option=value, one part of a list; "none" is no part."""
 
     name = "item"

@@ -17,8 +17,8 @@ RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 which = click.option(
     "--which",
     type=click.Choice(["best", "last"]),
-    help="Which network: that of the best or of the last epoch [default the one that was tested: best if there "
-    "are validation data, otherwise last].",
+    help="Which network: that of the best or of the last epoch [default the one that was tested: best if "
+    "there are validation data, otherwise last].",
 )
 
 

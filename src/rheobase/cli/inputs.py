@@ -80,7 +80,7 @@ def _shaped(values: npt.NDArray[Any], wanted: tuple[int, ...], path: Path) -> np
             return np.ascontiguousarray(values.reshape(-1, *wanted))
     told = " or ".join(f"{shape} or [B, {', '.join(map(str, shape))}]" for shape in shapes)
     raise ValueError(
-        f"{path}: got an array of shape {values.shape}, wanted {told} with B of at least 1, the task's own shape; "
+        f"{path}: got an array of shape {values.shape}, wanted {told} (B samples, in the task's own shape); "
         "resize or cut the input first"
     )
 
@@ -94,6 +94,6 @@ def _check(samples: npt.NDArray[Any], high: float, path: Path, bounded: bool) ->
     got = samples[bad[0]][~good[bad[0]]].flat[0]
     wanted = f"finite values from 0 to {high:g}" if bounded else "finite values"
     raise ValueError(
-        f"{path}: got {got:g} in sample {bad[0]} ({len(bad)} such samples of {len(samples)}), wanted {wanted}; "
-        "mend or drop these samples"
+        f"{path}: got {got:g} in sample {bad[0]} ({len(bad)} such samples of {len(samples)}), "
+        f"wanted {wanted}; mend or drop these samples"
     )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from rheobase.config import Config
 
 
 @click.command()
@@ -23,7 +28,7 @@ def command(room: str | None) -> None:
     click.echo("\nAll options of one of them: rheobase show NAME")
 
 
-def _section(name: str, base: type) -> str:
+def _section(name: str, base: type[Config]) -> str:
     from rheobase.cli.describe import first_line, shown_name
     from rheobase.cli.tables import glossary
     from rheobase.registry import catalogue

@@ -92,7 +92,7 @@ class _Planned(click.Command):
     "--out",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="Run folder to write [default runs/TASK-RULE-DATE-TIME-sSEED]; with --seeds, the folder of run folders.",
+    help="Run folder to write [default runs/TASK-RULE-DATE-TIME-sSEED]; with --seeds, the folder of those.",
 )
 @click.option(
     "--seeds", metavar="INT,...", callback=_seeds, help="Train once per seed; mean and spread at the end."

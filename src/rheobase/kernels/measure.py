@@ -109,9 +109,9 @@ def _differing(neuron: Neuron, fused: tuple[Tensor, Tensor], reference: tuple[Te
     # A spike moved by rounding changes the gradient of all earlier steps of its neuron: more is allowed.
     if shares[0] > TOLERANCE or shares[1] > 100 * TOLERANCE:
         raise ValueError(
-            f"{type(neuron).__name__}: the kernel and the reference differ in {100 * shares[0]:.3g} % of what is "
-            f"emitted and {100 * shares[1]:.3g} % of the gradient, wanted them alike; the kernel is wrong, use "
-            "backend='torch'"
+            f"{type(neuron).__name__}: the kernel and the reference differ in {100 * shares[0]:.3g} % of what "
+            f"is emitted and {100 * shares[1]:.3g} % of the gradient, wanted them alike; the kernel is wrong, "
+            "use backend='torch'"
         )
     return shares[0]
 

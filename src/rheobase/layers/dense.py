@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +12,22 @@ from rheobase.kernels.constant import Constant
 from rheobase.kernels.products import linear
 from rheobase.layers.over_time import over_time
 
+Weights = Literal["uniform", "normal"]
+
 
 class Dense(nn.Module):
     """y = x W^T + b at each time step; what follows the batch dimension is flattened.
 
     All time steps are multiplied at once; an input that does not change in time is multiplied once.
-    The initial weights are torch's (uniform, bound 1/sqrt(inputs)).
+    Initial weights are uniform in +-gain/sqrt(inputs), torch's for a gain of 1, or normal with a standard
+    deviation of gain/sqrt(inputs); initial biases are uniform in +-1/sqrt(inputs).
 
     Args:
         inputs: Number of presynaptic units.
         outputs: Number of postsynaptic units.
         bias: Whether to add a constant current per postsynaptic unit.
         gain: Factor on the initial weights.
+        weights: Distribution of the initial weights.
 
     Shape: `[T, B, inputs] -> [T, B, outputs]` (or `[T, B, ...]` with `inputs` values per sample).
 
@@ -33,13 +38,20 @@ class Dense(nn.Module):
     torch.Size([5, 4, 2])
     """
 
-    def __init__(self, inputs: int, outputs: int, *, bias: bool = True, gain: float = 1.0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, bias: bool = True, gain: float = 1.0, weights: Weights = "uniform"
+    ) -> None:
         super().__init__()
         if inputs < 1 or outputs < 1:
             raise ValueError(f"Dense: got {inputs} inputs and {outputs} outputs, wanted at least 1 each")
         self.inputs, self.outputs = inputs, outputs
         bound = 1.0 / math.sqrt(inputs)
-        self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-gain * bound, gain * bound))
+        weight = torch.empty(outputs, inputs)
+        if weights == "normal":
+            weight.normal_(0.0, gain * bound)
+        else:
+            weight.uniform_(-gain * bound, gain * bound)
+        self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor | Constant) -> Tensor | Constant:

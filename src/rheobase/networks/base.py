@@ -5,8 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from torch import Tensor
+
 from rheobase.config import Config, option
+from rheobase.kernels.constant import Constant
 from rheobase.kernels.sequence import Backend
+from rheobase.layers.initialise import match_rates
 from rheobase.layers.network import Network
 from rheobase.layers.neurons import Neurons
 from rheobase.neurons.base import Neuron
@@ -23,6 +27,12 @@ class Architecture(Config, ABC):
     checkpoint_every: int | None = option(
         default=None, at_least=1, help="keep only every so many steps for the backward pass (memory for time)"
     )
+    initial_rate: float | None = option(
+        default=None,
+        above=0,
+        unit="Hz",
+        help="scale the initial weights so that hidden layers fire at this rate on the first batch",
+    )
     backend: Backend = option(default="auto", help="auto, numba (fused kernels) or torch (reference)")
 
     def neurons(self, neuron: Neuron, size: int) -> Neurons:
@@ -35,6 +45,12 @@ class Architecture(Config, ABC):
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
         )
+
+    def settle(self, network: Network, inputs: Tensor | Constant) -> None:
+        """Scale a new network's weights by what its neurons do on a batch, if that was asked for."""
+        if self.initial_rate is not None:
+            dt = next(iter(network.neurons().values())).neuron.dt
+            match_rates(network, inputs, self.initial_rate * dt / 1000.0)
 
     @abstractmethod
     def build(self, input_shape: tuple[int, ...], outputs: int, neuron: Neuron, readout: Neuron) -> Network:

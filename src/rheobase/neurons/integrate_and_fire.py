@@ -22,8 +22,10 @@ class IntegrateAndFire(SpikingNeuron):
 
     State: `v`, shape `[B, N]`.
 
-    >>> IntegrateAndFire(resistance=0.5).step(State(v=0.25), 1.0)[0].v  # doctest: +SKIP
-    0.75
+    >>> import torch
+    >>> state, spikes = IntegrateAndFire().step(State(v=torch.tensor(0.25)), torch.tensor(0.5))
+    >>> state.v.item(), spikes.item()
+    (0.75, 0.0)
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -99,9 +99,10 @@ class HealthMonitor:
         """Look at the sums of epoch `epoch` (from 1), and be ready for the next one."""
         found = [finding for layer in tally.spikes for finding in self._layer(layer, tally)]
         b = self._bounds
-        share = float(tally.predicted.max() / tally.samples)
+        shares = tally.predicted()
+        share = float(shares.max())
         if share > b.one_class and tally.accuracy < b.one_class:
-            text = f"class {int(tally.predicted.argmax())} is predicted for {share:.0%} of the samples"
+            text = f"class {int(shares.argmax())} is predicted for {share:.0%} of the samples"
             found.append(
                 Finding("one_class", "", f"{text}; see that the read-out fires, or lower the learning rate")
             )

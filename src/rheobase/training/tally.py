@@ -1,7 +1,8 @@
-"""What an epoch adds up: loss, hits, predicted classes, spikes. It is part of a checkpoint.
+"""What an epoch adds up: losses, predictions, spikes. It is part of a checkpoint.
 
-Sums stay in tensors, so that a training step never waits for a number. Spikes are counted in the steps
-that are logged only (`log_every`), since reading them all takes longer than the rest of the bookkeeping.
+A step only appends; sums are made when they are asked for, so that a step never waits for a number. Spikes
+are counted in the steps that are logged only (`log_every`), since reading them all takes longer than the
+rest of the bookkeeping.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rheobase.training.objective import to_hertz
 
 
 class Tally:
-    """Sums over the samples seen so far in an epoch.
+    """The samples seen so far in an epoch.
 
     >>> tally = Tally(classes=2)
     >>> tally.add(torch.tensor(3.0), torch.tensor([0, 1]), torch.tensor([1, 1]))
@@ -24,20 +25,18 @@ class Tally:
     """
 
     def __init__(self, classes: int) -> None:
-        self.samples = torch.zeros((), dtype=torch.int64)
-        self.total = torch.zeros((), dtype=torch.float64)  # loss x samples
-        self.hits = torch.zeros((), dtype=torch.int64)
-        self.predicted = torch.zeros(classes, dtype=torch.int64)
-        self.watched = torch.zeros((), dtype=torch.int64)  # samples x time steps whose spikes were counted
+        self.watched = 0  # samples x time steps whose spikes were counted
         self.spikes: dict[str, Tensor] = {}  # float64 [N] per layer
+        self._classes = classes
+        self._losses: list[Tensor] = []  # one number per batch
+        self._predictions: list[Tensor] = []  # int64 [B] per batch
+        self._targets: list[Tensor] = []  # int64 [B] per batch
 
     def add(self, loss: Tensor, predictions: Tensor, targets: Tensor) -> None:
         """Add a batch: its mean loss, its predictions `[B]` and targets `[B]`."""
-        size = len(targets)
-        self.samples += size
-        self.total += loss.detach() * size
-        self.hits += (predictions == targets).sum()
-        self.predicted += torch.bincount(predictions, minlength=len(self.predicted))
+        self._losses.append(loss.detach())
+        self._predictions.append(predictions)
+        self._targets.append(targets)
 
     def add_spikes(self, counts: Mapping[str, Tensor], sample_steps: int) -> None:
         """Add the spikes `[N]` of each layer over `sample_steps` (samples x time steps)."""
@@ -49,27 +48,44 @@ class Tally:
     @property
     def loss(self) -> float:
         """The mean loss per sample."""
-        return float(self.total / self.samples)
+        sizes = torch.tensor([len(targets) for targets in self._targets], dtype=torch.float64)
+        return float((torch.stack(self._losses) * sizes).sum() / sizes.sum())
 
     @property
     def accuracy(self) -> float:
         """The share of samples predicted right."""
-        return float(self.hits / self.samples)
+        right = torch.cat(self._predictions) == torch.cat(self._targets)
+        return float(right.double().mean())
+
+    def predicted(self) -> Tensor:
+        """The share of samples predicted as each class, `[C]`."""
+        predictions = torch.cat(self._predictions)
+        return torch.bincount(predictions, minlength=self._classes) / len(predictions)
 
     def rates(self, dt: float) -> dict[str, float]:
         """The mean firing rate of each layer in Hz."""
-        return {n: to_hertz(float(s.mean() / self.watched), dt) for n, s in self.spikes.items()}
+        return {n: to_hertz(float(s.mean()) / self.watched, dt) for n, s in self.spikes.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """All sums, as tensors."""
-        own = {n: getattr(self, n) for n in ("samples", "total", "hits", "predicted", "watched")}
-        return own | {f"spikes/{layer}": count for layer, count in self.spikes.items()}
+        """All of it, as tensors."""
+        if not self._losses:
+            return {}
+        return {
+            "losses": torch.stack(self._losses),
+            "predictions": torch.cat(self._predictions),
+            "targets": torch.cat(self._targets),
+            "sizes": torch.tensor([len(targets) for targets in self._targets]),
+            "watched": torch.tensor(self.watched),
+            **{f"spikes/{layer}": count for layer, count in self.spikes.items()},
+        }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Set what `state` returned."""
-        for name, value in state.items():
-            group, _, layer = name.partition("/")
-            if layer:
-                self.spikes[layer] = value
-            else:
-                setattr(self, group, value)
+        if not state:
+            return
+        sizes = state["sizes"].tolist()
+        self.watched = int(state["watched"])
+        self._losses = list(torch.unbind(state["losses"]))
+        self._predictions = list(torch.split_with_sizes(state["predictions"], sizes))
+        self._targets = list(torch.split_with_sizes(state["targets"], sizes))
+        self.spikes = {k.removeprefix("spikes/"): v for k, v in state.items() if k.startswith("spikes/")}
