@@ -33,7 +33,7 @@ def main(epochs: int = 5) -> float:
         print(f"epoch {epoch}: loss {loss.item():.3f}")
     with torch.no_grad():
         scores = net(encoder.encode(test.inputs, noise)).output.mean(0)
-    return (scores.argmax(1) == test.targets).double().mean().item()
+    return float((scores.argmax(1) == test.targets).double().mean())
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main(epochs: int = 10) -> float:
         print(f"epoch {epoch}: loss {loss.item():.3f}, hidden neurons fire at {rate:.0f} Hz")
     with torch.no_grad():
         scores = net(rb.Constant(test.inputs, steps=25)).output.mean(0)
-    return (scores.argmax(1) == test.targets).double().mean().item()
+    return float((scores.argmax(1) == test.targets).double().mean())
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_version_is_that_of_the_distribution() -> None:
 def test_unknown_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(AttributeError, match="no attribute 'LIv'; did you mean 'LIF'"):
         rb.LIv  # noqa: B018
-    with pytest.raises(AttributeError, match="no attribute 'zebra'$"):
+    with pytest.raises(AttributeError, match=r"no attribute 'zebra'$"):
         rb.zebra  # noqa: B018
 
 

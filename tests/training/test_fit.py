@@ -246,13 +246,14 @@ def test_nan_stops_training_and_the_checkpoint_survives(
     assert all(bool(w.isfinite().all()) for w in weights.values())
 
 
-def test_a_rule_that_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, FileNotFoundError])
+def test_a_rule_that_raises(error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any) -> None:
-        raise ZeroDivisionError("no such rule")
+        raise error("no such rule")
 
     with monkeypatch.context() as patch:
         patch.setattr(BPTT, "accumulate", broken)
-        with pytest.raises(ZeroDivisionError, match="no such rule"):
+        with pytest.raises(error, match="no such rule"):
             fit(small(), tmp_path / "run", progress=False)
     assert last_step(tmp_path / "run") == 0
     assert resume(tmp_path / "run", progress=False).steps == 6

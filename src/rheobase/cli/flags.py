@@ -31,7 +31,7 @@ Path = tuple[str, ...]
 if TYPE_CHECKING:
     _GivenType = click.ParamType["Given"]
 else:
-    _GivenType = click.ParamType  # generic from click 8.4 on only
+    _GivenType = click.ParamType  # not generic in older versions of click
 
 
 @dataclass(frozen=True)

@@ -108,10 +108,10 @@ def _differing(neuron: Neuron, fused: tuple[Tensor, Tensor], reference: tuple[Te
     ]
     # A spike moved by rounding changes the gradient of all earlier steps of its neuron: more is allowed.
     if shares[0] > TOLERANCE or shares[1] > 100 * TOLERANCE:
+        emitted, gradient = (f"{100 * share:.3g} %" for share in shares)
         raise ValueError(
-            f"{type(neuron).__name__}: the kernel and the reference differ in {100 * shares[0]:.3g} % of what "
-            f"is emitted and {100 * shares[1]:.3g} % of the gradient, wanted them alike; the kernel is wrong, "
-            "use backend='torch'"
+            f"{type(neuron).__name__}: the kernel and the reference differ in {emitted} of what is emitted "
+            f"and {gradient} of the gradient, wanted them alike; the kernel is wrong, use backend='torch'"
         )
     return shares[0]
 

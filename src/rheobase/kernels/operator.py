@@ -1,7 +1,9 @@
 """The kernels as torch operators, with shapes for tracing compilers and gradients for autograd.
 
 `rheobase::scan` runs a program over a whole sequence. Its outputs, in one list, are what was
-emitted, the final states, the recorded states, and what the backward pass needs.
+emitted, the final states, the recorded states, and what the backward pass needs. It is what
+`torch.compile` and `torch.export` see. Eager calls go to the same passes by a plain autograd
+function: a custom operator's dispatch costs several times as much as a small kernel.
 """
 
 from __future__ import annotations
@@ -116,6 +118,69 @@ def _(
     lam = [emitted.new_empty(emitted.shape[1:]) for _ in p.states]
     by_current = [torch.empty_like(current)] if want_current else []
     return [*by_current, *lam, *(torch.empty_like(x) for x in tensors)]
+
+
+class _EagerScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rest: Any, current: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        numbers, key, steps, every = rest
+        p = PROGRAMS[key]
+        n = len(p.states)
+        tensors = list(given[n:])
+        coefficients = _merge(p, numbers, tensors)
+        emitted, last, traces, kept = run_forward(
+            p, current, list(given[:n]), coefficients, steps, every, True
+        )
+        ctx.set_materialize_grads(False)  # what has no gradient stays None, and costs nothing
+        ctx.rest = rest
+        ctx.counts = (len(traces), len(kept))
+        ctx.save_for_backward(current, emitted, *traces, *kept, *tensors)
+        return (emitted, *last, *traces)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        numbers, key, _, every = ctx.rest
+        p = PROGRAMS[key]
+        n, (m, k) = len(p.states), ctx.counts
+        current, emitted, *rest = ctx.saved_tensors
+        by_current, by_state, by_tensors = run_backward(
+            p,
+            current,
+            _merge(p, numbers, rest[m + k :]),
+            emitted,
+            rest[:m],
+            rest[m : m + k],
+            gradients[0],
+            list(gradients[1 + n :]),
+            list(gradients[1 : 1 + n]),
+            every,
+            ctx.needs_input_grad[1],
+        )
+        return None, by_current, *by_state, *by_tensors
+
+
+def dispatch(
+    current: Tensor,
+    state: list[Tensor],
+    tensors: list[Tensor],
+    numbers: list[float],
+    key: str,
+    steps: int,
+    every: int,
+) -> list[Tensor]:
+    """Run a program: what was emitted, the final states, the recorded states."""
+    save = torch.is_grad_enabled() and any(x.requires_grad for x in (current, *state, *tensors))
+    if torch.compiler.is_compiling() or type(current) not in (Tensor, torch.nn.Parameter):
+        p = PROGRAMS[key]
+        results = torch.ops.rheobase.scan(current, state, tensors, numbers, key, steps, every, save)
+        return list(results[: 1 + len(p.states) + len(p.record)])
+    if save:
+        rest = (numbers, key, steps, every)
+        return list(_EagerScan.apply(rest, current, *state, *tensors))  # type: ignore[no-untyped-call]
+    p = PROGRAMS[key]
+    coefficients = _merge(p, numbers, tensors)
+    emitted, last, traces, _ = run_forward(p, current, state, coefficients, steps, every, False)
+    return [emitted, *last, *traces]
 
 
 def _setup(ctx: Any, inputs: Any, output: list[Tensor]) -> None:

@@ -40,7 +40,7 @@ def amd_with_avx512() -> bool:
 
 def prefers_onednn(rows: int, outputs: int, dtype: torch.dtype) -> bool:
     """Whether a product with this many rows and outputs goes through oneDNN."""
-    if dtype != torch.float32 or not torch.backends.mkldnn.is_available():
+    if dtype != torch.float32 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return outputs <= FEW < rows or (rows >= LARGE and amd_with_avx512())
 
@@ -50,13 +50,26 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return product
 
 
-@torch.library.custom_op("rheobase::linear", mutates_args=())
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x W^T + b for `x` `[M, inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]` or None.
 
     >>> linear(torch.ones(2, 3), torch.ones(4, 3), None)[0, 0].item()
     3.0
     """
+    if torch.compiler.is_compiling() or type(x) not in (Tensor, torch.nn.Parameter):
+        result: Tensor = torch.ops.rheobase.linear(x, weight, bias)
+        return result
+    # A custom operator's dispatch costs more than a small product: eager calls go around it.
+    result = _EagerLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return result
+
+
+@torch.library.custom_op("rheobase::linear", mutates_args=())
+def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return _multiply(x, weight, bias)
+
+
+def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.device.type != "cpu":
         return torch.nn.functional.linear(x, weight, bias)
     if prefers_onednn(x.shape[0], weight.shape[0], x.dtype):
@@ -67,7 +80,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.addmm(bias, x, weight.t(), out=out)
 
 
-@linear.register_fake
+@_forward.register_fake
 def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty((x.shape[0], weight.shape[0]))
 
@@ -75,6 +88,10 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 @torch.library.custom_op("rheobase::linear_backward", mutates_args=())
 def linear_backward(gradient: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> list[Tensor]:
     """Derivatives of `linear` by x, weight and bias, those that are `wanted`."""
+    return _derivatives(gradient, x, weight, wanted)
+
+
+def _derivatives(gradient: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> list[Tensor]:
     by_x, by_weight, by_bias = wanted
     results = []
     if by_x:
@@ -102,6 +119,20 @@ def _weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     return gradient.t() @ x
 
 
+class _EagerLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _multiply(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        x, weight = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad)
+        results = iter(_derivatives(gradients[0], x, weight, wanted))
+        return tuple(next(results) if want else None for want in wanted)
+
+
 def _setup(ctx: Any, inputs: Any, output: Tensor) -> None:
     x, weight, _ = inputs
     ctx.save_for_backward(x, weight)
@@ -114,4 +145,4 @@ def _backward(ctx: Any, gradient: Tensor) -> Any:
     return tuple(next(results) if want else None for want in wanted)
 
 
-linear.register_autograd(_backward, setup_context=_setup)
+_forward.register_autograd(_backward, setup_context=_setup)

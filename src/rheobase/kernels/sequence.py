@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from rheobase.kernels import operator as _operator  # noqa: F401 - registers rheobase::scan
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.operator import dispatch
 from rheobase.kernels.passes import NAMES
 from rheobase.kernels.plan import Plan, carry_out, make_plan
 from rheobase.kernels.program import PROGRAMS
@@ -134,8 +134,7 @@ def run(
     held = [coefficients[j] for j in plan.tensors]
     numbers = [c for j, c in enumerate(coefficients) if j not in plan.tensors]
     states = [start[name] for name in plan.states]
-    save = torch.is_grad_enabled() and any(x.requires_grad for x in (value, *states, *held))
-    results = torch.ops.rheobase.scan(
+    results = dispatch(
         value.contiguous(),
         [s.contiguous() for s in states],
         held,
@@ -143,7 +142,6 @@ def run(
         plan.key,
         current.shape[0],
         checkpoint_every or 0,
-        save,
     )
     n, m = len(states), len(record)
     last = dict(zip(plan.states, results[1 : 1 + n], strict=True))

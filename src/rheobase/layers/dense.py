@@ -65,7 +65,8 @@ class Dense(nn.Module):
                 f"Dense: got samples of {x.shape[1]} values, wanted {self.inputs}; inputs are time-major, "
                 "[T, B, ...]"
             )
-        return linear(x, self.weight, self.bias)
+        y: Tensor = linear(x, self.weight, self.bias)
+        return y
 
     def extra_repr(self) -> str:
         return f"{self.inputs}, {self.outputs}, bias={self.bias is not None}"

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from rheobase.training.folder import RunFolder, writing
 from rheobase.training.histograms import histogram
 
 if TYPE_CHECKING:
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 class Board:
     """TensorBoard's event files of a run, from `step` on."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: RunFolder, step: int) -> None:
         # Imported here: it takes a while, and only training needs it.
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: SummaryWriter = SummaryWriter(
-            str(folder), purge_step=step + 1 if step else None, max_queue=1000
-        )
+        self._folder = folder
+        with writing(folder):
+            self._writer: SummaryWriter = SummaryWriter(
+                str(folder.tensorboard), purge_step=step + 1 if step else None, max_queue=1000
+            )
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Numbers at a step."""
@@ -68,5 +70,5 @@ class Board:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # On the way out of an error, that error is the one to tell.
-        with contextlib.suppress(OSError) if error else contextlib.nullcontext():
+        with contextlib.suppress(OSError) if error else writing(self._folder):
             self._writer.close()

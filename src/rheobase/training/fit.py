@@ -95,7 +95,7 @@ def _train(trainer: Trainer, log: MetricsLog, progress: bool, notes: list[str]) 
             console.warn(note)
         if trainer.place.step:
             console.say(f"going on after step {trainer.place.step} of {trainer.steps}")
-        with writing(run), Board(run.tensorboard, trainer.place.step) as board:
+        with Board(run, trainer.place.step) as board:
             trainer.run(log, board, console)
     return _conclude(trainer)
 

@@ -5,6 +5,7 @@ Its length in bytes is part of a checkpoint; going on from one cuts off what cam
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -31,15 +32,18 @@ class MetricsLog:
                 f"{path}: got {size} bytes, wanted at least the {length} it had at the checkpoint; put the "
                 "file back, or train again in another folder"
             )
-        self._file = path.open("ab")
+        # Unbuffered: a kill loses no line, and a failed write is not tried again when the file is closed.
+        self._file = path.open("ab", buffering=0)
+        self._path = path
         self._file.truncate(length)
         self._file.seek(length)
 
     def write(self, kind: str, values: Mapping[str, Any]) -> None:
         """Append one object."""
         line = json.dumps({"kind": kind, **values}, allow_nan=False)
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()  # a reader sees whole lines, and a kill loses none
+        data = line.encode() + b"\n"
+        if self._file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def sync(self) -> int:
         """Make what was written durable; the length in bytes."""

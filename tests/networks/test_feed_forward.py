@@ -1,0 +1,42 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+import pytest
+
+from rheobase.layers.dense import Dense
+from rheobase.networks.feed_forward import FeedForward
+from rheobase.neurons.leaky_integrator import LeakyIntegrator
+from rheobase.neurons.lif import LIF
+
+
+def test_sizes() -> None:
+    net = FeedForward(hidden=(7, 5)).build((1, 4, 4), 3, LIF(), LeakyIntegrator())
+    shapes = {n: (m.inputs, m.outputs) for n, m in net.layers.items() if isinstance(m, Dense)}
+    assert shapes == {"dense1": (16, 7), "dense2": (7, 5), "dense3": (5, 3)}
+    assert list(net.neurons()) == ["hidden1", "hidden2", "readout"]
+    assert net.spiking == ("hidden1", "hidden2")
+
+
+def test_no_hidden_layer() -> None:
+    net = FeedForward(hidden=()).build((4,), 2, LIF(), LIF())
+    assert list(net.layers) == ["dense1", "readout"]
+
+
+def test_options_reach_the_layers() -> None:
+    architecture = FeedForward(
+        hidden="6 5", bias=False, backend="torch", checkpoint_every=None, train_neurons="tau_m,threshold"
+    )
+    net = architecture.build((4,), 2, LIF(), LeakyIntegrator())
+    assert net.layers["dense1"].bias is None
+    layers = net.neurons()
+    assert layers["hidden1"].trainable == ("tau_m", "threshold")
+    assert layers["hidden1"].tau_m.shape == (6,)
+    assert layers["readout"].trainable == ("tau_m",)
+    assert layers["readout"].backend == "torch"
+
+
+@pytest.mark.parametrize("hidden", [(0,), (4, -1)])
+def test_layers_have_neurons(hidden: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"FeedForward\.hidden: got -?\d, wanted at least 1"):
+        FeedForward(hidden=hidden)
