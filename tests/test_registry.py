@@ -67,15 +67,15 @@ def test_names_may_be_written_with_hyphens_and_capitals() -> None:
 
 
 def test_errors_name_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown neuron 'lift'; did you mean 'lif'"):
+    with pytest.raises(ValueError, match=r"unknown neuron 'lift'; did you mean 'lif'"):
         find(Neuron, "lift")
-    with pytest.raises(ValueError, match="unknown learning rule 'xyz'. Known: bptt"):
+    with pytest.raises(ValueError, match=r"unknown learning rule 'xyz'\. Known: bptt"):
         find(LearningRule, "xyz")
-    with pytest.raises(ValueError, match="unknown option of lif 'tau'; did you mean 'tau_m'"):
+    with pytest.raises(ValueError, match=r"unknown option of lif 'tau'; did you mean 'tau_m'"):
         build(Neuron, {"name": "lif", "tau": 3})
-    with pytest.raises(ValueError, match="unknown preset of lif 'snn'"):
+    with pytest.raises(ValueError, match=r"unknown preset of lif 'snn'"):
         build(Neuron, {"name": "lif", "preset": "snn"})
-    with pytest.raises(ValueError, match="a Neuron needs a 'name'"):
+    with pytest.raises(ValueError, match=r"a Neuron needs a 'name'"):
         build(Neuron, {"tau_m": 3})
     with pytest.raises(TypeError, match="heads no room"):
         room_of(Config)
@@ -131,6 +131,19 @@ a, b = (torch.autograd.grad((r.output + r.traces["v"]).sum(), x)[0] for r in run
 torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 """
 
+COMMAND = """
+from rheobase.cli.main import main
+
+main(["list", "neurons"])
+"""
+
+LOOK = """
+from rheobase.neurons.base import Neuron
+from rheobase.registry import catalogue
+
+catalogue(Neuron)
+"""
+
 
 def install(folder: Path, source: str, target: str) -> dict[str, str]:
     """A distribution with one neuron, as an installer would lay it out; the environment that sees it."""
@@ -159,6 +172,9 @@ def test_a_plugin_is_at_once_a_neuron_with_a_kernel(tmp_path: Path) -> None:
     environment = install(tmp_path, PLUGIN, "quadratic.neuron:QuadraticIntegrator")
     done = python(USE, environment)
     assert done.returncode == 0, done.stderr
+    listed = python(COMMAND, environment)
+    assert listed.returncode == 0, listed.stderr
+    assert "quadratic-integrator" in listed.stdout
 
 
 @pytest.mark.parametrize(
@@ -170,7 +186,9 @@ def test_a_plugin_is_at_once_a_neuron_with_a_kernel(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_plugin_is_named(tmp_path: Path, target: str, message: str) -> None:
-    program = "from rheobase.neurons.base import Neuron; from rheobase.registry import catalogue; catalogue(Neuron)"
+    program = (
+        "from rheobase.neurons.base import Neuron; from rheobase.registry import catalogue; catalogue(Neuron)"
+    )
     done = python(program, install(tmp_path, PLUGIN, target))
     assert done.returncode != 0
     assert message in done.stderr

@@ -170,6 +170,7 @@ def test_a_truncated_checkpoint_is_one_error(cli: Any, trained: Path, tmp_path: 
     assert cli("eval", run, "--which", "last").code == 0
 
 
+@pytest.mark.filterwarnings("default")
 def test_an_older_checkpoint_is_taken_with_a_warning_for_people(
     cli: Any, trained: Path, tmp_path: Path
 ) -> None:

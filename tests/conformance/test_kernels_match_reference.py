@@ -65,7 +65,6 @@ def check(case: Case) -> None:
         error = float((got - want).abs().max()) / scale
         assert error <= (1e-10 if double else 2e-4), f"gradient by {name}: relative error {error:.2e}"
 
-
     if case["every"] is not None:
         check_recomputation(case, neuron, given)
 

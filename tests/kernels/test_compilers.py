@@ -22,7 +22,10 @@ def network(*, trainable: bool) -> Network:
         torch.manual_seed(0)
         hidden = Neurons(LIF(), trainable=["tau_m", "threshold"] if trainable else [], size=6)
         return Network(
-            dense1=Dense(4, 6, gain=4.0), hidden=hidden, dense2=Dense(6, 2), readout=Neurons(LeakyIntegrator())
+            dense1=Dense(4, 6, gain=4.0),
+            hidden=hidden,
+            dense2=Dense(6, 2),
+            readout=Neurons(LeakyIntegrator()),
         )
 
 
@@ -56,13 +59,30 @@ def test_compiled_in_one_graph(trainable: bool, constant: bool) -> None:
         torch.testing.assert_close(got[name], gradient, msg=name)
 
 
+class OutputOnly(nn.Module):
+    """A network as a function of tensors to a tensor."""
+
+    def __init__(self, net: Network) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.net(x).output
+        return output
+
+
 @pytest.mark.parametrize("trainable", [False, True])
 def test_exported(trainable: bool) -> None:
-    net = network(trainable=trainable)
+    net = OutputOnly(network(trainable=trainable))
     exported = torch.export.export(net, (inputs(),), strict=False)
-    record = exported.module()(inputs())
-    output = record.output if isinstance(record, Record) else record[0]
-    assert torch.equal(output, net(inputs()).output)
+    assert torch.equal(exported.module()(inputs()), net(inputs()))
+    assert "rheobase.scan" in str(exported.graph)
+
+
+def test_a_network_is_exported_with_its_record() -> None:
+    net = network(trainable=False)
+    exported = torch.export.export(net, (inputs(),), strict=False)
+    assert torch.equal(exported.module()(inputs()).output, net(inputs()).output)
 
 
 @pytest.mark.parametrize("every", [0, 3])

@@ -127,13 +127,13 @@ def test_errors() -> None:
         Network()
     with pytest.raises(ValueError, match=r"unknown signal 'hidden\.spike'; did you mean 'hidden\.spikes'"):
         net(X, record=["hidden.spike"])
-    with pytest.raises(ValueError, match="unknown signal 'fc.v'"):
+    with pytest.raises(ValueError, match=r"unknown signal 'fc\.v'"):
         net(X, record=["fc.v"])
-    with pytest.raises(ValueError, match="unknown layer of neurons 'hiden'; did you mean 'hidden'"):
+    with pytest.raises(ValueError, match=r"unknown layer of neurons 'hiden'; did you mean 'hidden'"):
         net(X, state={"hiden": {}})
     with pytest.raises(ValueError, match="state 'v': got shape"):
         net(X, state={"readout": {"v": torch.zeros(3, 5)}})
-    with pytest.raises(KeyError, match="'hidden.v' was not recorded; recorded: hidden.i"):
+    with pytest.raises(KeyError, match=r"'hidden\.v' was not recorded; recorded: hidden\.i"):
         net(X, record=["hidden.i"])["hidden.v"]
     with pytest.raises(KeyError, match="recorded: nothing"):
         Record(X)["a.v"]

@@ -104,9 +104,9 @@ def test_what_spikes() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="unknown parameter of LIF 'tau'.*did you mean 'tau_m'"):
+    with pytest.raises(ValueError, match=r"unknown parameter of LIF 'tau'.*did you mean 'tau_m'"):
         Neurons(LIF(), trainable=["tau"])
-    with pytest.raises(ValueError, match="unknown state variable 'u'"):
+    with pytest.raises(ValueError, match=r"unknown state variable 'u'"):
         Neurons(LIF())(X, record=["u"])
     with pytest.raises(ValueError, match="checkpoint_every: got 0"):
         Neurons(LIF(), checkpoint_every=0)(X)

@@ -30,7 +30,7 @@ def test_options_reach_the_layers() -> None:
     net = architecture.build((4,), 2, LIF(), LeakyIntegrator())
     assert net.layers["dense1"].bias is None
     layers = net.neurons()
-    assert layers["hidden1"].trainable == ("tau_m", "threshold")
+    assert layers["hidden1"].trainable == ("threshold", "tau_m")  # the model's own order
     assert layers["hidden1"].tau_m.shape == (6,)
     assert layers["readout"].trainable == ("tau_m",)
     assert layers["readout"].backend == "torch"

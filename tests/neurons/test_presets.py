@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.sequence import Backend, sequence
+from rheobase.neurons.base import Neuron
 from rheobase.neurons.integrate_and_fire import IntegrateAndFire
 from rheobase.neurons.lif import LIF
 from rheobase.neurons.synaptic_integrator import SynapticIntegrator
@@ -42,7 +43,7 @@ def drive(low: float, high: float, dtype: torch.dtype = torch.float32) -> Tensor
     return x.requires_grad_()
 
 
-def check(neuron, x: Tensor, spikes: Tensor, v: Tensor, backend: Backend) -> None:  # type: ignore[no-untyped-def]
+def check(neuron: Neuron, x: Tensor, spikes: Tensor, v: Tensor, backend: Backend) -> None:
     """Forward bit for bit; gradient of a weighted sum of spikes and membranes to rounding."""
     run = sequence(neuron, x, record=["v"], backend=backend)
     assert 0.02 < float(spikes.detach().mean()) < 0.98, "the trace tells nothing"
@@ -52,7 +53,9 @@ def check(neuron, x: Tensor, spikes: Tensor, v: Tensor, backend: Backend) -> Non
     (found,) = torch.autograd.grad((weigh * (run.output + run.traces["v"])).sum(), x)
     (expected,) = torch.autograd.grad((weigh * (spikes + v)).sum(), x)
     size = float(expected.abs().max())
-    torch.testing.assert_close(found, expected, rtol=0, atol=(1e-12 if x.dtype.itemsize == 8 else 1e-5) * size)
+    torch.testing.assert_close(
+        found, expected, rtol=0, atol=(1e-12 if x.dtype.itemsize == 8 else 1e-5) * size
+    )
 
 
 # --- snnTorch ---------------------------------------------------------------------------------
@@ -74,7 +77,8 @@ def snntorch_run(mechanism: str, x: Tensor) -> tuple[Tensor, Tensor]:
 
 @backends
 @pytest.mark.parametrize(
-    ("mechanism", "reset", "high"), [("subtract", "subtract", 0.4), ("zero", "value", 0.6), ("none", "none", 0.1)]
+    ("mechanism", "reset", "high"),
+    [("subtract", "subtract", 0.4), ("zero", "value", 0.6), ("none", "none", 0.1)],
 )
 def test_snntorch_leaky(mechanism: str, reset: str, high: float, backend: Backend) -> None:
     x = drive(0.0, high)

@@ -7,8 +7,10 @@ torch multiplies with MKL or with oneDNN, which it both contains. Neither is bes
 - On AMD processors with AVX-512, MKL does not use it: 180 against 407 GFLOP/s for large products.
 - For the weight gradient of a small batch oneDNN can be five times slower than MKL.
 
-The choice depends on the shape and the processor only, never on a timing, so that a run repeats bit
-for bit. Paths differ in rounding.
+- Where few inputs are not zero (spikes), adding the weights of those beats both (see `events`).
+
+The choice depends on the shapes, the share of zeros and the processor, never on a timing, so that a
+run repeats bit for bit. Paths differ in rounding.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rheobase.kernels import events
 from rheobase.kernels.workspace import empty
 
 FEW = 32  # outputs up to which oneDNN is preferred on any processor
@@ -57,11 +60,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     3.0
     """
     if torch.compiler.is_compiling() or type(x) not in (Tensor, torch.nn.Parameter):
-        result: Tensor = torch.ops.rheobase.linear(x, weight, bias)
-        return result
+        traced: Tensor = torch.ops.rheobase.linear(x, weight, bias)
+        return traced
     # A custom operator's dispatch costs more than a small product: eager calls go around it.
-    result = _EagerLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-    return result
+    eager: Tensor = _EagerLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return eager
 
 
 @torch.library.custom_op("rheobase::linear", mutates_args=())
@@ -72,6 +75,8 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.device.type != "cpu":
         return torch.nn.functional.linear(x, weight, bias)
+    if events.sparse_enough(x, weight.shape[0]):
+        return events.multiply(x, weight, bias)
     if prefers_onednn(x.shape[0], weight.shape[0], x.dtype):
         return _onednn(x.contiguous(), weight.contiguous(), bias)
     out = empty((x.shape[0], weight.shape[0]), x.dtype)
@@ -113,6 +118,8 @@ def _(gradient: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> list[T
 
 def _weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     """gradient^T x: the sum over rows of outer products, `[outputs, inputs]`."""
+    if events.sparse_enough(x, gradient.shape[1]):
+        return events.weight_gradient(gradient, x)
     large = x.shape[0] >= LARGE and gradient.shape[1] > FEW
     if large and x.device.type == "cpu" and x.dtype == torch.float32 and amd_with_avx512():
         return _onednn(gradient.t(), x.t(), None)

@@ -95,7 +95,7 @@ class ArrayDataset(Dataset):
             raise ValueError(
                 f"got indices from {int(indices.min())} to {int(indices.max())}, wanted 0 to {len(self) - 1}"
             )
-        return Batch(self.inputs[indices], self.targets[indices])
+        return Batch(self.inputs.index_select(0, indices), self.targets.index_select(0, indices))
 
 
 @dataclass(frozen=True)

@@ -87,10 +87,12 @@ class Experiment(Config):
     training: Training = option(default=Training(), help="how to train")
 
     def validate(self) -> None:
-        own = [self.encoder, self.neuron, self.readout, self.loss, self.decoder, *self.regularisers]
-        durations = {name_of(type(part)): part.dt for part in own if hasattr(part, "dt")}
-        if len(set(durations.values())) > 1:
-            told = ", ".join(f"{name} {dt} ms" for name, dt in durations.items())
+        tables = ("encoder", "neuron", "readout", "loss", "decoder")
+        own = [(name, getattr(self, name)) for name in tables]
+        own += [(name_of(type(part)), part) for part in self.regularisers]
+        durations = [(name, part.dt) for name, part in own if hasattr(part, "dt")]
+        if len({dt for _, dt in durations}) > 1:
+            told = ", ".join(f"{name} {dt} ms" for name, dt in durations)
             raise ValueError(
                 f"dt: got time steps of different durations ({told}), wanted one; set them alike"
             )

@@ -141,7 +141,7 @@ def _conclude(trainer: Trainer) -> Summary:
         version=version_of("rheobase"),
     )
     with writing(run):
-        write_inspection(run.path, experiment, trainer.network, trainer.objective, splits.test, test)
+        write_inspection(run.path, experiment, trainer.network, trainer.objective, splits, test)
         summary.save(run.path)
     return summary
 

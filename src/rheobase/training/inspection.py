@@ -17,14 +17,14 @@ from torch import Tensor
 
 from rheobase.files import write_bytes, write_json
 from rheobase.layers.network import Network
-from rheobase.tasks.base import Dataset
+from rheobase.tasks.base import Dataset, Splits
 from rheobase.training.evaluate import Evaluation, evaluating
 from rheobase.training.experiment import Experiment
 from rheobase.training.folder import RunFolder
 from rheobase.training.histograms import parameter_histograms
 from rheobase.training.objective import Objective
 from rheobase.training.seeding import generator
-from rheobase.training.setup import build_network
+from rheobase.training.setup import initial_network
 
 SAMPLES = 10
 NEURONS = 64
@@ -35,10 +35,11 @@ def write_inspection(
     experiment: Experiment,
     network: Network,
     objective: Objective,
-    data: Dataset,
+    splits: Splits,
     evaluation: Evaluation,
 ) -> None:
-    """Look at some samples of `data`, and write both files."""
+    """Look at some samples of the test split, and write both files."""
+    data = splits.test
     chosen = one_per_class(data, experiment.task.outputs)
     batch = data.batch(chosen)
     noise = generator(experiment.training.seed, "evaluation")
@@ -52,7 +53,7 @@ def write_inspection(
         }
     for name, signal in seen.signals.items():
         tensors[f"signal/{name}"] = signal.flatten(2)[..., :NEURONS]
-    for suffix, module in (("", network), ("0", build_network(experiment))):
+    for suffix, module in (("", network), ("0", initial_network(experiment, splits.train))):
         for name, (counts, edges) in parameter_histograms(module).items():
             tensors[f"weight_counts{suffix}/{name}"] = counts
             tensors[f"weight_edges{suffix}/{name}"] = edges

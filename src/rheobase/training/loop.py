@@ -47,7 +47,7 @@ from rheobase.training.optimizers import (
 )
 from rheobase.training.restore import load_weights
 from rheobase.training.seeding import Generators
-from rheobase.training.setup import build_network, build_objective
+from rheobase.training.setup import build_objective, initial_network
 from rheobase.training.tally import Tally
 
 
@@ -74,7 +74,7 @@ class Trainer:
 
     def __init__(self, experiment: Experiment, splits: Splits, folder: RunFolder, recipe: str) -> None:
         self.experiment, self.splits, self.folder, self.recipe = experiment, splits, folder, recipe
-        self.network: Network = build_network(experiment)
+        self.network: Network = initial_network(experiment, splits.train)
         self.objective: Objective = build_objective(experiment, self.network)
         self.optimizer = make_optimizer(experiment.training, self.network.parameters())
         self.generators = Generators.from_seed(experiment.training.seed)

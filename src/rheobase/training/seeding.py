@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Purpose = Literal["weights", "order", "encoder", "augmentation", "evaluation", "modules"]
+Purpose = Literal["weights", "order", "encoder", "augmentation", "evaluation", "modules", "settling"]
 
 
 def derived(seed: int, purpose: Purpose) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import torch
+
 from rheobase.layers.network import Network
-from rheobase.tasks.base import Task
+from rheobase.tasks.base import Dataset, Task
 from rheobase.training.experiment import Experiment
 from rheobase.training.objective import Objective
-from rheobase.training.seeding import global_seed
+from rheobase.training.seeding import generator, global_seed
+
+#: Samples on which initial firing rates are set.
+SETTLING = 256
 
 
 def build_network(experiment: Experiment) -> Network:
@@ -15,6 +20,16 @@ def build_network(experiment: Experiment) -> Network:
     _, *shape = experiment.encoder.output_shape(task.input_shape)
     with global_seed(seed, "weights"):
         return experiment.network.build(tuple(shape), task.outputs, experiment.neuron, experiment.readout)
+
+
+def initial_network(experiment: Experiment, train: Dataset) -> Network:
+    """The network as training starts with it: built, and settled on training data if that was asked for."""
+    network = build_network(experiment)
+    if experiment.network.initial_rate is not None:
+        inputs = train.batch(torch.arange(min(len(train), SETTLING))).inputs
+        noise = generator(experiment.training.seed, "settling")
+        experiment.network.settle(network, experiment.encoder.encode(inputs, noise))
+    return network
 
 
 def build_objective(experiment: Experiment, network: Network) -> Objective:
