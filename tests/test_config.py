@@ -98,7 +98,7 @@ def test_configs_are_frozen_and_keyword_only() -> None:
 
 def test_replace_validates() -> None:
     assert Widget().replace(size=5).size == 5
-    with pytest.raises(ValueError, match="Widget.size: got 0"):
+    with pytest.raises(ValueError, match=r"Widget.size: got 0"):
         Widget().replace(size=0)
 
 

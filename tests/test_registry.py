@@ -134,7 +134,7 @@ torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 COMMAND = """
 from rheobase.cli.main import main
 
-main(["list", "neurons"])
+raise SystemExit(main(["list", "neurons"]))
 """
 
 LOOK = """

@@ -10,6 +10,8 @@ Cohen, Dalal, Fredman & Patton, "The AETG system", IEEE Trans. Software Eng. 23 
 from __future__ import annotations
 
 import itertools
+import math
+import random
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 Choice = tuple[str, Hashable]
@@ -69,7 +71,12 @@ def _complete(case: Case, factors: Factors, open_pairs: Mapping[frozenset[Choice
     return {name: case[name] for name in factors}
 
 
-def product(factors: Factors) -> Iterator[Case]:
-    """Every case of one family."""
-    for values in itertools.product(*factors.values()):
-        yield dict(zip(factors, values, strict=True))
+def sample(factors: Factors, count: int, seed: int) -> Iterator[Case]:
+    """Some cases of one family, the same each time; all of them if there are no more than `count`."""
+    total = math.prod(len(values) for values in factors.values())
+    for index in sorted(random.Random(seed).sample(range(total), min(count, total))):
+        case: Case = {}
+        for name, values in factors.items():
+            index, choice = divmod(index, len(values))
+            case[name] = values[choice]
+        yield case

@@ -1,6 +1,6 @@
 """Fused kernel = reference, forward and backward, for every registered neuron and option.
 
-A pairwise cover runs always; the product of everything is marked slow.
+A pairwise cover runs always; a large sample of the product of everything is marked slow.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 import torch
 from neuron_cases import STEPS, Stimulus, build, factors, gradients, parameters, run, stimulus, weights
-from pairwise import Case, pairwise, product
+from pairwise import Case, pairwise, sample
 
 from rheobase.kernels.trace import trace
 from rheobase.neurons.base import Neuron
@@ -96,8 +96,9 @@ def test_pairwise_cover(case: Case) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NEURONS)
-def test_full_product(name: str) -> None:
-    for case in product(factors(name)):
+def test_sample_of_the_product(name: str) -> None:
+    # The whole product is above a million cases for one model, each to be compiled.
+    for case in sample(factors(name), 300, seed=0):
         try:
             check(case)
         except AssertionError as error:

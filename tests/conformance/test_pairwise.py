@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from pairwise import pairs, pairwise, product, wanted_pairs
+from pairwise import pairs, pairwise, sample, wanted_pairs
 
 FAMILIES = [
     {"kind": ["a"], "x": [0, 1, 2], "y": ["p", "q"], "z": [True, False]},
@@ -32,5 +32,10 @@ def test_it_is_small_and_deterministic() -> None:
     assert len(pairwise([ten])) <= 25
 
 
-def test_product_has_every_combination() -> None:
-    assert len(list(product(FAMILIES[0]))) == 12
+def test_a_sample_has_different_cases_of_one_family() -> None:
+    everything = list(sample(FAMILIES[0], 1000, seed=0))
+    assert len({tuple(case.items()) for case in everything}) == len(everything) == 12
+    some = list(sample(FAMILIES[0], 5, seed=1))
+    assert len(some) == 5
+    assert all(case in everything for case in some)
+    assert some == list(sample(FAMILIES[0], 5, seed=1))

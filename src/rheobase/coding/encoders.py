@@ -25,6 +25,7 @@ from torch import Tensor
 
 from rheobase.config import Config, option
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.workspace import zeros
 
 
 class Encoder(Config, ABC):
@@ -175,7 +176,7 @@ class Latency(Encoder):
         times = self.tau * (torch.log(x / (x - self.threshold)) if charging else 1.0 - x)  # ms
         index = (times / self.dt).clamp(max=self.steps).long()  # truncates; `steps` means too late
         on = fires & (index < self.steps)
-        spikes = values.new_zeros((self.steps, *values.shape))
+        spikes = zeros((self.steps, *values.shape), values.dtype, values.device)
         return spikes.scatter_(
             0, index.clamp(max=self.steps - 1).unsqueeze(0), on.to(values.dtype).unsqueeze(0)
         )

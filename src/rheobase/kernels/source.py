@@ -18,6 +18,8 @@ CHUNK = 1024
 
 HEADER = '''"""{title}
 
+{explanation}
+
 Made by rheobase from the neuron's equations; safe to delete.
 """
 
@@ -113,15 +115,72 @@ def _indent(lines: Sequence[str], by: int) -> str:
     return "".join(f"{'    ' * by}{line}\n" for line in lines)
 
 
-def _chunk_slices(t: Trace, layout: Layout) -> list[str]:
-    lines = [f"c{j} = c{j}_all[a:b]" for j, kind in enumerate(layout.kinds) if kind == "v"]
+def explain(t: Trace) -> str:
+    """What the coefficients c0, c1, ... are, in the neuron's parameters."""
+    lines = [f"    c{j} = {_formula(t, n)}" for j, n in enumerate(t.coefficients)]
+    return "\n".join(["Coefficients:", *lines]) if lines else "No coefficients."
+
+
+def _formula(t: Trace, n: int) -> str:
+    node = t.tape.nodes[n]
+    args = [_formula(t, a) for a in node.args]
+    if node.op in ("const", "param"):
+        return f"{node.value}"
+    if node.op in _INFIX:
+        return f"({args[0]} {_INFIX[node.op]} {args[1]})"
+    if node.op == "pow":
+        return f"{args[0]} ** {node.value}"
+    return f"{node.op}({', '.join(args)})"
+
+
+def _kernel(
+    function: str,
+    *,
+    header: str,
+    args: Sequence[str],
+    layout: Layout,
+    carried: Sequence[str],
+    sums: Sequence[str],
+    times: str,
+    per_step: Sequence[str],
+    body: Sequence[str],
+) -> str:
+    """The loops around a body: rows, chunks of columns, time, columns.
+
+    `carried` variables go from step to step: from `<name>_init` to `<name>_last`. `sums` are filled
+    over time, one row for all steps.
+    """
+    pieces = [f"c{j} = c{j}_all[a:b]" for j, kind in enumerate(layout.kinds) if kind == "v"]
     if layout.constant:
-        lines.append("current = current_all[0, r, a:b]")
-    return lines
+        pieces.append("current = current_all[0, r, a:b]")
+    pieces += [f"{name} = buffer[{i}, :n]" for i, name in enumerate(carried)]
+    pieces += [f"{name}_start = {name}_init[r, a:b]" for name in carried]
+    pieces += [f"{name} = {name}_all[0, r, a:b]" for name in sums]
+    start = [f"{name}[k] = {name}_start[k]" for name in carried] + [f"{name}[k] = ZERO" for name in sums]
+    end = [f"{name}_end[k] = {name}[k]" for name in carried]
+    signature = ", ".join([*args, "steps", "row_low", "row_high", "low", "high"])
+    return (
+        f"{header}def {function}({signature}):\n"
+        + _indent([f"buffer = np.empty(({max(len(carried), 1)}, {CHUNK}), F)"], 1)
+        + _indent(["for r in range(row_low, row_high):"], 1)
+        + _indent([f"for a in range(low, high, {CHUNK}):"], 2)
+        + _indent([f"b = min(a + {CHUNK}, high)", "n = b - a", *pieces, "for k in range(n):"], 3)
+        + _indent(start or ["pass"], 4)
+        + _indent([f"for t in range({times}):"], 3)
+        + _indent([*per_step, "for k in range(n):"], 4)
+        + _indent(body or ["pass"], 5)
+        + _indent([f"{name}_end = {name}_last[r, a:b]" for name in carried], 3)
+        + _indent(["for k in range(n):"], 3)
+        + _indent(end or ["pass"], 4)
+    )
 
 
 def _coefficient_args(layout: Layout) -> list[str]:
     return [f"c{j}_all" if kind == "v" else f"c{j}" for j, kind in enumerate(layout.kinds)]
+
+
+def _over_time(names: Sequence[str]) -> list[str]:
+    return [f"{name} = {name}_all[t, r, a:b]" for name in names]
 
 
 def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -> str:
@@ -130,50 +189,35 @@ def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -
     Arguments: current, initial states, coefficients, then the arrays to fill: emitted, one per
     recorded state, one per saved value, final states; then steps and the part of rows and columns.
     """
-    states = list(t.states)
     body = _Body(t, layout)
-    for i, name in enumerate(states):
-        body.load(t.states[name], f"s{i}_old", f"s{i}[k]")
+    for name, n in t.states.items():
+        body.load(n, f"{name}_old", f"s_{name}[k]")
     body.load(t.current, "inp", "current[k]")
     body.emit(t.live([*t.new_states.values(), t.emitted, *saved]))
     body.lines.append(f"out[k] = {body.ref(t.emitted)}")
-    body.lines += [f"r{i}[k] = {body.ref(t.new_states[n])}" for i, n in enumerate(layout.record)]
-    body.lines += [f"k{i}[k] = {body.ref(n)}" for i, n in enumerate(saved)]
-    body.lines += [f"s{i}[k] = {body.ref(t.new_states[n])}" for i, n in enumerate(states)]
+    body.lines += [f"r_{name}[k] = {body.ref(t.new_states[name])}" for name in layout.record]
+    body.lines += [f"kept{i}[k] = {body.ref(n)}" for i, n in enumerate(saved)]
+    body.lines += [f"s_{name}[k] = {body.ref(n)}" for name, n in t.new_states.items()]
 
-    filled = ["out", *(f"r{i}" for i in range(len(layout.record))), *(f"k{i}" for i in range(len(saved)))]
-    args = [
-        "current_all", *(f"s{i}_init" for i in range(len(states))), *_coefficient_args(layout),
-        *(f"{name}_all" for name in filled), *(f"s{i}_last" for i in range(len(states))),
-        "steps", "row_low", "row_high", "low", "high",
-    ]  # fmt: skip
-    per_step = [f"{name} = {name}_all[t, r, a:b]" for name in filled]
-    if not layout.constant:
-        per_step.insert(0, "current = current_all[t, r, a:b]")
-    count = max(len(states), 1)
-    text = HEADER.format(title=title, dtype=layout.dtype, flags="")
-    text += f"def forward({', '.join(args)}):\n"
-    text += _indent([f"buffer = np.empty(({count}, {CHUNK}), F)", "for r in range(row_low, row_high):"], 1)
-    text += _indent([f"for a in range(low, high, {CHUNK}):"], 2)
-    text += _indent(
-        [
-            f"b = min(a + {CHUNK}, high)",
-            "n = b - a",
-            *_chunk_slices(t, layout),
-            *(f"s{i} = buffer[{i}, :n]" for i in range(len(states))),
-            *(f"start{i} = s{i}_init[r, a:b]" for i in range(len(states))),
-            "for k in range(n):",
-            *([f"    s{i}[k] = start{i}[k]" for i in range(len(states))] or ["    pass"]),
-            "for t in range(steps):",
+    carried = [f"s_{name}" for name in t.states]
+    filled = ["out", *(f"r_{name}" for name in layout.record), *(f"kept{i}" for i in range(len(saved)))]
+    return _kernel(
+        "forward",
+        header=HEADER.format(title=title, explanation=explain(t), dtype=layout.dtype, flags=""),
+        args=[
+            "current_all",
+            *(f"{name}_init" for name in carried),
+            *_coefficient_args(layout),
+            *(f"{name}_all" for name in filled),
+            *(f"{name}_last" for name in carried),
         ],
-        3,
+        layout=layout,
+        carried=carried,
+        sums=[],
+        times="steps",
+        per_step=_over_time([*([] if layout.constant else ["current"]), *filled]),
+        body=body.lines,
     )
-    text += _indent([*per_step, "for k in range(n):"], 4) + _indent(body.lines, 5)
-    text += _indent([f"end{i} = s{i}_last[r, a:b]" for i in range(len(states))], 3)
-    text += _indent(
-        ["for k in range(n):", *([f"    end{i}[k] = s{i}[k]" for i in range(len(states))] or ["    pass"])], 3
-    )
-    return text
 
 
 @dataclass(frozen=True)
@@ -197,91 +241,74 @@ def backward_source(
     fill: by the current, by the initial states, by each wanted coefficient (per row and column);
     then steps and the part of rows and columns.
     """
-    states = list(t.states)
-    tape = t.tape
     body = _Body(t, layout)
-    loads: dict[str, str] = {}
-
-    available = {n: f"k{i}" for i, n in enumerate(saved)}
-    available |= {t.new_states[name]: f"r{i}" for i, name in enumerate(layout.record)}
+    available = {n: f"kept{i}" for i, n in enumerate(saved)}
+    available |= {t.new_states[name]: f"r_{name}" for name in layout.record}
     available |= {t.emitted: "out"}
     if incoming.keeps_current or layout.constant:
         available[t.current] = "current"
+    live = _load_available(body, adj.roots(), available)
+    read = sorted({available[n] for n in live if n in body.names})
+    for name in t.states:
+        trace_share = f" + g_{name}[k]" if name in incoming.traces else ""
+        body.load(adj.seeds[f"state.{name}"], f"lam_{name}_new", f"lam_{name}[k]{trace_share}")
+    if incoming.emitted:
+        body.load(adj.seeds["emitted"], "g_out_k", "g_out[k]")
+    body.emit(live)
+    if adj.current is not None:
+        body.lines.append(f"by_current[k] {'+=' if layout.constant else '='} {body.ref(adj.current)}")
+    elif incoming.current and not layout.constant:
+        body.lines.append("by_current[k] = ZERO")
+    for j in incoming.coefficients:
+        n = t.coefficients[j]
+        if n in adj.coefficients:
+            body.lines.append(f"by_c{j}[k] += {body.ref(adj.coefficients[n])}")
+    for name in t.states:
+        value = body.ref(adj.states[name]) if name in adj.states else "ZERO"
+        body.lines.append(f"lam_{name}[k] = {value}")
+
+    carried = [f"lam_{name}" for name in t.states]
+    kept = ["out", *(f"r_{name}" for name in layout.record), *(f"kept{i}" for i in range(len(saved)))]
+    gradients = [*(["g_out"] if incoming.emitted else []), *(f"g_{name}" for name in incoming.traces)]
+    by_current = ["by_current"] if incoming.current else []
+    by_coefficient = [f"by_c{j}" for j in incoming.coefficients]
+    flags = ', fastmath={"contract", "reassoc", "nsz"}'
+    changing = [] if layout.constant else by_current
+    return _kernel(
+        "backward",
+        header=HEADER.format(title=title, explanation=explain(t), dtype=layout.dtype, flags=flags),
+        args=[
+            "current_all",
+            *(f"{name}_all" for name in kept),
+            *_coefficient_args(layout),
+            *(f"{name}_all" for name in gradients),
+            *(f"{name}_init" for name in carried),
+            *(f"{name}_all" for name in by_current),
+            *(f"{name}_last" for name in carried),
+            *(f"{name}_all" for name in by_coefficient),
+        ],
+        layout=layout,
+        carried=carried,
+        sums=[*by_coefficient, *(by_current if layout.constant else [])],
+        times="steps - 1, -1, -1",
+        per_step=_over_time(
+            [name for name in (*read, *gradients, *changing) if name != "current" or not layout.constant]
+        ),
+        body=body.lines,
+    )
+
+
+def _load_available(body: _Body, roots: Sequence[int], available: dict[int, str]) -> list[int]:
+    """Load what the roots need and is at hand; all nodes met on the way, in order of execution."""
     live: set[int] = set()
-    stack = adj.roots()
+    stack = list(roots)
     while stack:
         n = stack.pop()
         if n in live:
             continue
         live.add(n)
-        if n in available and tape.varying[n]:
-            loads[available[n]] = available[n]
+        if n in available and body.trace.tape.varying[n]:
             body.load(n, f"{available[n]}_k", f"{available[n]}[k]")
         else:
-            stack.extend(tape.nodes[n].args)
-    for i, name in enumerate(states):
-        text = f"lam{i}[k]"
-        if name in incoming.traces:
-            text += f" + gr{incoming.traces.index(name)}[k]"
-        body.load(adj.seeds[f"state.{name}"], f"lam{i}_new", text)
-    if incoming.emitted:
-        body.load(adj.seeds["emitted"], "gout_k", "gout[k]")
-    body.emit([n for n in sorted(live) if n not in body.names])
-    if adj.current is not None:
-        body.lines.append(f"gcur[k] {'+=' if layout.constant else '='} {body.ref(adj.current)}")
-    elif incoming.current and not layout.constant:
-        body.lines.append("gcur[k] = ZERO")
-    for j in incoming.coefficients:
-        n = t.coefficients[j]
-        if n in adj.coefficients:
-            body.lines.append(f"gc{j}[k] += {body.ref(adj.coefficients[n])}")
-    for i, name in enumerate(states):
-        value = body.ref(adj.states[name]) if name in adj.states else "ZERO"
-        body.lines.append(f"lam{i}[k] = {value}")
-
-    kept = ["out", *(f"r{i}" for i in range(len(layout.record))), *(f"k{i}" for i in range(len(saved)))]
-    gradients = (["gout"] if incoming.emitted else []) + [f"gr{i}" for i in range(len(incoming.traces))]
-    sums = [f"gc{j}" for j in incoming.coefficients] + (
-        ["gcur"] if incoming.current and layout.constant else []
-    )
-    args = [
-        "current_all", *(f"{name}_all" for name in kept), *_coefficient_args(layout),
-        *(f"{name}_all" for name in gradients), *(f"lam{i}_init" for i in range(len(states))),
-        *(["gcur_all"] if incoming.current else []), *(f"lam{i}_last" for i in range(len(states))),
-        *(f"gc{j}_all" for j in incoming.coefficients),
-        "steps", "row_low", "row_high", "low", "high",
-    ]  # fmt: skip
-    per_step = [
-        f"{name} = {name}_all[t, r, a:b]" for name in [*sorted(loads), *gradients] if name != "current"
-    ]
-    if "current" in loads and not layout.constant:
-        per_step.append("current = current_all[t, r, a:b]")
-    if incoming.current and not layout.constant:
-        per_step.append("gcur = gcur_all[t, r, a:b]")
-    lam = range(len(states))
-    text = HEADER.format(title=title, dtype=layout.dtype, flags=', fastmath={"contract", "reassoc", "nsz"}')
-    text += f"def backward({', '.join(args)}):\n"
-    text += _indent(
-        [f"buffer = np.empty(({max(len(states), 1)}, {CHUNK}), F)", "for r in range(row_low, row_high):"], 1
-    )
-    text += _indent([f"for a in range(low, high, {CHUNK}):"], 2)
-    text += _indent(
-        [
-            f"b = min(a + {CHUNK}, high)",
-            "n = b - a",
-            *_chunk_slices(t, layout),
-            *(f"lam{i} = buffer[{i}, :n]" for i in lam),
-            *(f"start{i} = lam{i}_init[r, a:b]" for i in lam),
-            *(f"{name} = {name}_all[0, r, a:b]" for name in sums),
-            "for k in range(n):",
-            *[f"    lam{i}[k] = start{i}[k]" for i in lam],
-            *[f"    {name}[k] = ZERO" for name in sums],
-            *([] if states or sums else ["    pass"]),
-            "for t in range(steps - 1, -1, -1):",
-        ],
-        3,
-    )
-    text += _indent([*per_step, "for k in range(n):"], 4) + _indent(body.lines or ["pass"], 5)
-    text += _indent([f"end{i} = lam{i}_last[r, a:b]" for i in lam], 3)
-    text += _indent(["for k in range(n):", *([f"    end{i}[k] = lam{i}[k]" for i in lam] or ["    pass"])], 3)
-    return text
+            stack.extend(body.trace.tape.nodes[n].args)
+    return sorted(live)

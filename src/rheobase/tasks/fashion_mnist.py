@@ -54,7 +54,14 @@ class FashionMNIST(ImageClassification):
             "encoder": {"name": "latency", "steps": 100, "tau": 20.0, "threshold": 0.2},
             "loss": {"name": "cross_entropy_max"},
             "decoder": {"name": "membrane_max"},
-            "network": {"name": "feed_forward", "hidden": [100]},
+            # Its weights are normal with standard deviation 7 (1 - e^(-1/10)) / sqrt(inputs), without biases.
+            "network": {
+                "name": "feed_forward",
+                "hidden": [100],
+                "bias": False,
+                "weights": "normal",
+                "gain": 0.6661,
+            },
             "neuron": {"name": "synaptic_lif", "preset": "spytorch"},
             "readout": {"name": "synaptic_integrator", "preset": "spytorch"},
             "training": {"epochs": 30, "batch_size": 256, "learning_rate": 2e-4},
