@@ -126,7 +126,9 @@ def spike(x: Value, surrogate: SpikeFunction, strict: bool = True) -> Value:
         return surrogate.primitive(x)
     if isinstance(x, Traced):
         return x.record("spike", x, surrogate, strict)
-    return _Spike.apply(torch.as_tensor(x), surrogate, strict)  # type: ignore[no-untyped-call]
+    if not isinstance(x, Tensor):
+        return float(x > 0 if strict else x >= 0)
+    return _Spike.apply(x, surrogate, strict)  # type: ignore[no-untyped-call]
 
 
 class _Spike(torch.autograd.Function):

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from rheobase.config import Config, option
-from rheobase.operators import Value, absolute, atan, erf, exp, maximum, minimum, where
+from rheobase.operators import Value, absolute, atan, erf, exp, maximum, minimum, spike, tanh, where
 
 
 class Surrogate(Config, ABC):
@@ -61,9 +61,8 @@ class Triangular(Surrogate):
         return self.damping * maximum(1.0 - absolute(x) / self.width, 0.0)
 
     def primitive(self, x: Value) -> Value:
-        u = minimum(absolute(x) / self.width, 1.0)
-        area = self.damping * self.width * (u - 0.5 * u * u)
-        return where(x >= 0.0, area, -area)
+        u = maximum(minimum(x / self.width, 1.0), -1.0)
+        return (self.damping * self.width) * (u - 0.5 * u * absolute(u))
 
 
 class Arctan(Surrogate):
@@ -90,8 +89,7 @@ class Sigmoid(Surrogate):
         return self.slope * e / ((1.0 + e) * (1.0 + e))
 
     def primitive(self, x: Value) -> Value:
-        e = exp(-self.slope * absolute(x))
-        return where(x >= 0.0, 1.0 / (1.0 + e), e / (1.0 + e))
+        return 0.5 * (1.0 + tanh((0.5 * self.slope) * x))
 
 
 class Gaussian(Surrogate):
@@ -128,7 +126,7 @@ class SpikeItself(Surrogate):
     """
 
     def derivative(self, x: Value) -> Value:
-        return where(x > 0.0, 1.0, 0.0)
+        return spike(x, self)
 
     def primitive(self, x: Value) -> Value:
         return maximum(x, 0.0)

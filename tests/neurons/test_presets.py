@@ -14,7 +14,7 @@ from rheobase.neurons.integrate_and_fire import IntegrateAndFire
 from rheobase.neurons.lif import LIF
 from rheobase.neurons.synaptic_integrator import SynapticIntegrator
 from rheobase.neurons.synaptic_lif import SynapticLIF
-from rheobase.surrogate import Surrogate
+from rheobase.surrogate import SpikeItself, Surrogate
 
 backends = pytest.mark.parametrize("backend", ["torch", "numba"])
 
@@ -87,7 +87,7 @@ def test_snntorch_leaky(mechanism: str, reset: str, high: float, backend: Backen
 
 
 @backends
-def test_snntorch_tutorial_spike_is_its_own_derivative(backend: Backend) -> None:
+def test_snntorch_with_the_spike_as_its_own_derivative(backend: Backend) -> None:
     # snnTorch 1.0 order with the surrogate of its tutorial 5.
     x = drive(0.0, 0.4)
     v = torch.zeros(2, 5)
@@ -98,8 +98,9 @@ def test_snntorch_tutorial_spike_is_its_own_derivative(backend: Backend) -> None
         spikes.append(step(v - 1.0, lambda u: (u > 0).to(u.dtype)))
         membranes.append(v)
     # exp(-dt/tau) need not give back the very decay it came from.
-    assert math.exp(-1.0 / LIF.preset("snntorch-tutorial").tau_m) == pytest.approx(0.95, rel=1e-15)
-    check(LIF.preset("snntorch-tutorial"), x, torch.stack(spikes), torch.stack(membranes), backend)
+    neuron = LIF.preset("snntorch", surrogate=SpikeItself())
+    assert math.exp(-1.0 / neuron.tau_m) == pytest.approx(0.95, rel=1e-15)
+    check(neuron, x, torch.stack(spikes), torch.stack(membranes), backend)
 
 
 @backends
@@ -114,7 +115,7 @@ def test_tutorial_cell_with_spikes_from_the_old_membrane(backend: Backend) -> No
         v = 0.95 * v + value - reset
         spikes.append(spike)
         membranes.append(v)
-    neuron = LIF.preset("snntorch-tutorial", timing="old")
+    neuron = LIF.preset("snntorch-tutorial")
     check(neuron, x, torch.stack(spikes), torch.stack(membranes), backend)
 
 

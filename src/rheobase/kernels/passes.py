@@ -2,7 +2,8 @@
 
 With K steps per chunk, the forward pass keeps only the state at each chunk's start; the backward
 pass runs each chunk forward again before differentiating it. Memory for saved values falls from T
-to K + T/K steps; results are the same to the last bit.
+to K + T/K steps. Results are the same to the last bit, but for sums over time (derivatives by parameters
+and by a constant input), which are then added up chunk by chunk.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
@@ -35,6 +36,10 @@ class Record:
                 f"it: net(x, record=['{signal}'])"
             )
         return self.signals[signal]
+
+
+# torch.export then takes it as a result.
+torch.export.register_dataclass(Record, serialized_type_name="rheobase.Record")
 
 
 class Network(nn.Module):

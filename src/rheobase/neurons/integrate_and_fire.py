@@ -29,7 +29,7 @@ class IntegrateAndFire(SpikingNeuron):
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # The spiking recurrent network for memtransistor crossbars (after Bellec et al.'s LSNN code).
+        # A spiking recurrent network for memtransistor crossbars: spike and reset from the old membrane.
         "srnn": {"timing": "old", "detach": False, "relative": True, "surrogate": Triangular()},
     }
 

@@ -32,10 +32,11 @@ class LIF(SpikingNeuron):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # snnTorch 1.0 Leaky, beta .95; reset_mechanism "zero" is reset="value".
         "snntorch": {"tau_m": time_constant(0.95), "timing": "delayed", "surrogate": Arctan()},
-        # The same with the spike as its own derivative, as in snnTorch's tutorial 5.
+        # The class that snnTorch's tutorial 5 writes by hand: the spike is its own derivative, and
+        # comes from the old membrane.
         "snntorch-tutorial": {
             "tau_m": time_constant(0.95),
-            "timing": "delayed",
+            "timing": "old",
             "surrogate": SpikeItself(),
         },
         # SpikingJelly 0.0.0.0.14 and later, LIFNode(tau=2, decay_input=True, detach_reset=False).
@@ -48,7 +49,7 @@ class LIF(SpikingNeuron):
             "detach": False,
             "surrogate": Sigmoid(),
         },
-        # The spiking recurrent network for memtransistor crossbars (after Bellec et al.'s LSNN code).
+        # A spiking recurrent network for memtransistor crossbars: spike and reset from the old membrane.
         "srnn": {
             "scaling": "leak",
             "timing": "old",

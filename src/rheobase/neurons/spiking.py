@@ -5,8 +5,9 @@ into a step. x = v - threshold (or (v - threshold)/threshold), z = 1 where x > 0
 
     timing        one step
     immediate     integrate; z from the new membrane; reset at once
-    delayed       integrate; reset by the spike of the previous step; z from the new membrane.
-                  The membrane that one records still shows the crossing (snnTorch)
+    delayed       reset by the spike of the previous step; z from the new membrane. Subtraction
+                  acts like a current of this step, reset to a value before integrating. The
+                  membrane that one records still shows the crossing (snnTorch)
     old           z from the old membrane; integrate; reset (Zenke's tutorials, LSNN)
 
     reset         subtract: v - z threshold      value: (1 - z) v + z v_reset      none: v
@@ -96,14 +97,23 @@ class SpikingNeuron(Neuron):
         return state
 
     def step(self, state: State, current: Value) -> tuple[State, Value]:
-        moved = self.integrate(state, current)
-        if self.refractory_steps:
-            moved = moved.replace(refractory=state.refractory)
-            if self.refractory_mode == "hold":
-                moved = moved.replace(v=where(state.refractory > 0.0, state.v, moved.v))
         if self.timing == "immediate":
+            moved = self._move(state, current)
             z = self.fire(moved)
             return self.settle(moved, z), z
         before = self.fire(state)
-        after = self.settle(moved, before)
+        if self.timing == "delayed" and self.reset == "value":
+            after = self._move(self.settle(state, before), current)
+        else:
+            after = self.settle(self._move(state, current), before)
         return after, before if self.timing == "old" else self.fire(after)
+
+    def _move(self, state: State, current: Value) -> State:
+        """`integrate`, with the refractory period."""
+        moved = self.integrate(state, current)
+        if not self.refractory_steps:
+            return moved
+        moved = moved.replace(refractory=state.refractory)
+        if self.refractory_mode == "mute":
+            return moved
+        return moved.replace(v=where(state.refractory > 0.0, state.v, moved.v))
