@@ -4,18 +4,19 @@
 #   PIP_ARGS="..."               more options for pip. On Linux, torch's default wheel brings gigabytes of CUDA;
 #                                PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" does without
 #   TRAIN_ARGS="--epochs 1"      more options for `rheobase train`
-#   PYTEST_ARGS="-n 8 -k lif"    options for pytest instead of the default, -n 2
+#   PYTEST_ARGS="-n 8 -k lif"    options for pytest instead of -n 2 --dist worksteal
 #   BENCH_ARGS="w1 --repeats 20" options for the arena
 
 PYTHON ?= python3
 TASK ?= mnist
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 VENV := .venv
 BIN := $(VENV)/bin
 # Progress is for people: make sets MAKE_TERMOUT where it writes to a terminal.
 QUIET := $(if $(MAKE_TERMOUT),,--quiet)
-PIP_INSTALL := $(BIN)/python -m pip install $(QUIET) -c constraints.txt $(PIP_ARGS)
+# Python compiles what it imports; to compile all of torch beforehand takes a minute.
+PIP_INSTALL := $(BIN)/python -m pip install $(QUIET) --no-compile -c constraints.txt $(PIP_ARGS)
 PINS := pyproject.toml constraints.txt
 
 # The report's test opens it in Chromium; where there is none, pytest's summary says that it was skipped.

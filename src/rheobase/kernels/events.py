@@ -46,10 +46,9 @@ def sparse_enough(x: Tensor, outputs: int) -> bool:
     return int(torch.count_nonzero(rows)) < limit * rows.numel()
 
 
-def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x W^T + b for `x` `[M, K]` (mostly zeros), `weight` `[N, K]`."""
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
+    """x W^T + b into `out`, for `x` `[M, K]` (mostly zeros), `weight` `[N, K]`."""
     x = x.contiguous()
-    out = empty((x.shape[0], weight.shape[0]), x.dtype)
     columns = weight.t().contiguous().numpy()
     start = np.zeros(weight.shape[0], columns.dtype) if bias is None else bias.numpy()
     values, bits, result = x.numpy(), x.numpy().view(_BITS[x.dtype]), out.numpy()

@@ -14,13 +14,7 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.passes import chunks, run_backward, run_forward
-from rheobase.kernels.program import PROGRAMS, Program
-
-
-def _merge(p: Program, numbers: list[float], tensors: list[Tensor]) -> list[Any]:
-    """Coefficients in the program's order."""
-    n, t = iter(numbers), iter(tensors)
-    return [next(t) if j in p.tensors else next(n) for j in range(len(p.trace.coefficients))]
+from rheobase.kernels.program import PROGRAMS
 
 
 @torch.library.custom_op("rheobase::scan", mutates_args=())
@@ -36,7 +30,7 @@ def scan(
 ) -> list[Tensor]:
     """A neuron over a whole sequence; see `rheobase.kernels.sequence` for the public face."""
     p = PROGRAMS[program]
-    coefficients = _merge(p, numbers, tensors)
+    coefficients = p.merge(numbers, tensors)
     emitted, last, traces, kept = run_forward(p, current, state, coefficients, steps, every, save)
     return [emitted, *last, *traces, *kept]
 
@@ -84,7 +78,7 @@ def scan_backward(
     by_current, lam, sums = run_backward(
         p,
         current,
-        _merge(p, numbers, tensors),
+        p.merge(numbers, tensors),
         emitted,
         traces,
         kept,
@@ -127,7 +121,7 @@ class _EagerScan(torch.autograd.Function):
         p = PROGRAMS[key]
         n = len(p.states)
         tensors = list(given[n:])
-        coefficients = _merge(p, numbers, tensors)
+        coefficients = p.merge(numbers, tensors)
         emitted, last, traces, kept = run_forward(
             p, current, list(given[:n]), coefficients, steps, every, True
         )
@@ -146,7 +140,7 @@ class _EagerScan(torch.autograd.Function):
         by_current, by_state, by_tensors = run_backward(
             p,
             current,
-            _merge(p, numbers, rest[m + k :]),
+            p.merge(numbers, rest[m + k :]),
             emitted,
             rest[:m],
             rest[m : m + k],
@@ -178,7 +172,7 @@ def dispatch(
         rest = (numbers, key, steps, every)
         return list(_EagerScan.apply(rest, current, *state, *tensors))  # type: ignore[no-untyped-call]
     p = PROGRAMS[key]
-    coefficients = _merge(p, numbers, tensors)
+    coefficients = p.merge(numbers, tensors)
     emitted, last, traces, _ = run_forward(p, current, state, coefficients, steps, every, False)
     return [emitted, *last, *traces]
 

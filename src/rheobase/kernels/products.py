@@ -69,17 +69,20 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @torch.library.custom_op("rheobase::linear", mutates_args=())
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return _multiply(x, weight, bias)
+    return multiply(x, weight, bias)
 
 
-def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:
+    """`linear` without gradients; into `out` if it is given."""
     if x.device.type != "cpu":
-        return torch.nn.functional.linear(x, weight, bias)
+        result = torch.nn.functional.linear(x, weight, bias)
+        return result if out is None else out.copy_(result)
+    if out is None:
+        out = empty((x.shape[0], weight.shape[0]), x.dtype)
     if events.sparse_enough(x, weight.shape[0]):
-        return events.multiply(x, weight, bias)
+        return events.multiply(x, weight, bias, out)
     if prefers_onednn(x.shape[0], weight.shape[0], x.dtype):
-        return _onednn(x.contiguous(), weight.contiguous(), bias)
-    out = empty((x.shape[0], weight.shape[0]), x.dtype)
+        return out.copy_(_onednn(x.contiguous(), weight.contiguous(), bias))
     if bias is None:
         return torch.mm(x, weight.t(), out=out)
     return torch.addmm(bias, x, weight.t(), out=out)
@@ -104,7 +107,7 @@ def _derivatives(gradient: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]
         out = empty(shape, x.dtype) if x.device.type == "cpu" else None
         results.append(torch.mm(gradient, weight, out=out))
     if by_weight:
-        results.append(_weight_gradient(gradient, x))
+        results.append(weight_gradient(gradient, x))
     if by_bias:
         results.append(gradient.sum(0))
     return results
@@ -116,7 +119,7 @@ def _(gradient: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> list[T
     return [result for result, want in zip(results, wanted, strict=True) if want]
 
 
-def _weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
+def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     """gradient^T x: the sum over rows of outer products, `[outputs, inputs]`."""
     if events.sparse_enough(x, gradient.shape[1]):
         return events.weight_gradient(gradient, x)
@@ -130,7 +133,7 @@ class _EagerLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _multiply(x, weight, bias)
+        return multiply(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:

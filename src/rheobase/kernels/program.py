@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from rheobase.kernels.adjoint import adjoint
 from rheobase.kernels.cache import Kernel
@@ -37,6 +38,11 @@ class Program:
     @functools.cached_property
     def trace(self) -> Trace:
         return trace(self.neuron)
+
+    def merge(self, numbers: Sequence[float], tensors: Sequence[Tensor]) -> list[float | Tensor]:
+        """Coefficients in the program's order, from those that are numbers and those that are tensors."""
+        n, t = iter(numbers), iter(tensors)
+        return [next(t) if j in self.tensors else next(n) for j in range(len(self.trace.coefficients))]
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.operator import dispatch
+from rheobase.kernels.pair import NeuronsThenDense
 from rheobase.kernels.passes import NAMES
 from rheobase.kernels.plan import Plan, carry_out, make_plan
 from rheobase.kernels.program import PROGRAMS
@@ -120,35 +121,75 @@ def run(
     checkpoint_every: int | None,
 ) -> Run:
     """`sequence` with its plan made beforehand, and the parameters that are tensors beside it."""
-    shape = tuple(current.shape[1:])
     for name in record:
         if name not in plan.states:
             raise ValueError(unknown("state variable", name, plan.states))
-    shaped = _shaped(tensors, shape[1:])
-    slots = carry_out(plan, shaped)
-    start = _start(plan, slots, state, current, shape)
-    if not _use_kernel(backend, current):
+    shaped = _shaped(tensors, tuple(current.shape[2:]))
+    call = _Call.prepare(plan, shaped, state, current)
+    if not uses_kernel(backend, current):
+        start = dict(zip(plan.states, call.states, strict=True))
         return _reference(neuron.bind(shaped), current, start, record, checkpoint_every)
-    value = current.value if isinstance(current, Constant) else current
-    coefficients = [slots[n] for n in plan.coefficients]
-    held = [coefficients[j] for j in plan.tensors]
-    numbers = [c for j, c in enumerate(coefficients) if j not in plan.tensors]
-    states = [start[name] for name in plan.states]
     results = dispatch(
-        value.contiguous(),
-        [s.contiguous() for s in states],
-        held,
-        numbers,
-        plan.key,
-        current.shape[0],
-        checkpoint_every or 0,
+        call.value, call.states, call.tensors, call.numbers, plan.key, call.steps, checkpoint_every or 0
     )
-    n, m = len(states), len(record)
+    n = len(plan.states)
     last = dict(zip(plan.states, results[1 : 1 + n], strict=True))
-    return Run(results[0], last, dict(zip(record, results[1 + n : 1 + n + m], strict=True)))
+    return Run(results[0], last, dict(zip(record, results[1 + n :], strict=True)))
 
 
-def _use_kernel(backend: Backend, current: Tensor | Constant) -> bool:
+def run_into_dense(
+    plan: Plan,
+    current: Tensor | Constant,
+    state: Mapping[str, Tensor] | None,
+    tensors: Mapping[str, Tensor],
+    weight: Tensor,
+    bias: Tensor | None,
+) -> Run:
+    """Neurons and the dense connection behind them in one; the output is the connection's.
+
+    See `rheobase.kernels.pair`. It is for where `uses_kernel` says yes.
+    """
+    shaped = _shaped(tensors, tuple(current.shape[2:]))
+    call = _Call.prepare(plan, shaped, state, current)
+    rest = (call.numbers, plan.key, call.steps)
+    results = NeuronsThenDense.apply(  # type: ignore[no-untyped-call]
+        rest, call.value, weight, bias, *call.states, *call.tensors
+    )
+    return Run(results[0], dict(zip(plan.states, results[1:], strict=True)), {})
+
+
+class _Call(NamedTuple):
+    """What a kernel is called with."""
+
+    value: Tensor
+    steps: int
+    states: list[Tensor]
+    tensors: list[Tensor]
+    numbers: list[float]
+
+    @classmethod
+    def prepare(
+        cls,
+        plan: Plan,
+        shaped: Mapping[str, Tensor],
+        state: Mapping[str, Tensor] | None,
+        current: Tensor | Constant,
+    ) -> _Call:
+        slots = carry_out(plan, shaped)
+        start = _start(plan, slots, state, current, tuple(current.shape[1:]))
+        coefficients = [slots[n] for n in plan.coefficients]
+        value = current.value if isinstance(current, Constant) else current
+        return cls(
+            value=value.contiguous(),
+            steps=current.shape[0],
+            states=[start[name].contiguous() for name in plan.states],
+            tensors=[coefficients[j] for j in plan.tensors],
+            numbers=[c for j, c in enumerate(coefficients) if j not in plan.tensors],
+        )
+
+
+def uses_kernel(backend: Backend, current: Tensor | Constant) -> bool:
+    """Whether the fused kernel serves; `ValueError` if it was asked for and cannot."""
     able = current.device.type == "cpu" and current.dtype in NAMES
     if backend == "numba" and not able:
         raise ValueError(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
+from rheobase.layers.dense import Dense
 from rheobase.layers.neurons import Neurons
 from rheobase.registry import unknown
 
@@ -113,10 +114,20 @@ class Network(nn.Module):
                 raise ValueError(unknown("layer of neurons", name, self.neurons()))
         signals: dict[str, Tensor] = {}
         states: dict[str, dict[str, Tensor]] = {}
-        for name, layer in self.layers.items():
+        layers = list(self.layers.items())
+        done = -1  # the last layer that has been run
+        for i, (name, layer) in enumerate(layers):
+            if i <= done:
+                continue
             if not isinstance(layer, Neurons):
                 x = layer(x)
                 continue
+            behind = layers[i + 1][1] if i + 1 < len(layers) else None
+            if isinstance(behind, Dense) and not any(s.startswith(f"{name}.") for s in record):
+                pair = layer.into(behind, x, (state or {}).get(name))
+                if pair is not None:
+                    x, states[name], done = pair.output, pair.state, i + 1
+                    continue
             wanted = [s.split(".", 1)[1] for s in record if s.startswith(f"{name}.")]
             traced = [s for s in layer.states if s in wanted]
             run = layer(x, (state or {}).get(name), traced)

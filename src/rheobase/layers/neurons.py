@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.pair import PIECE
 from rheobase.kernels.plan import Plan, make_plan
-from rheobase.kernels.sequence import Backend, Run, check_input, run
+from rheobase.kernels.sequence import Backend, Run, check_input, run, run_into_dense, uses_kernel
 from rheobase.kernels.trace import trace
+from rheobase.layers.dense import Dense
 from rheobase.neurons.base import Neuron
 from rheobase.registry import unknown
 
@@ -106,6 +109,26 @@ class Neurons(nn.Module):
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
         )
+
+    def into(
+        self, dense: Dense, x: Tensor | Constant, state: Mapping[str, Tensor] | None = None
+    ) -> Run | None:
+        """Run the neurons and the dense connection behind them in one, where that saves memory and time.
+
+        The output is the connection's; what the neurons emitted is not kept (see
+        `rheobase.kernels.pair`). None for what is small anyway, or where the fused kernel cannot serve.
+        """
+        if (
+            torch.compiler.is_compiling()
+            or math.prod(x.shape) <= PIECE
+            or self.checkpoint_every is not None
+            or math.prod(x.shape[2:]) != dense.inputs
+            or not uses_kernel(self.backend, x)
+        ):
+            return None
+        check_input(x, None)
+        plan = self._plan(isinstance(x, Constant), ())
+        return run_into_dense(plan, x, state, self.tensors(), dense.weight, dense.bias)
 
     def extra_repr(self) -> str:
         trained = f", trainable={', '.join(self.trainable)}" if self.trainable else ""
