@@ -8,6 +8,7 @@ and by a constant input), which are then added up chunk by chunk.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,6 +36,13 @@ class Grid:
             self.rows, self.columns = 1, columns
         else:
             self.rows, self.columns = rows, columns
+
+    @classmethod
+    def by_row(cls, shape: tuple[int, ...], coefficients: Sequence[Any]) -> Grid:
+        """A grid with a row for each sample, whatever the coefficients are."""
+        grid = cls(shape, coefficients)
+        grid.rows, grid.columns = shape[0], math.prod(shape[1:])
+        return grid
 
     def view(self, x: Tensor) -> Any:
         """`[B, N]` as a NumPy array `[R, C]`."""
@@ -183,10 +191,10 @@ def run_backward(
             by_current = piece if i == len(parts) - 1 else by_current.add_(piece)
         for j, part_sum in zip(wanted, sums, strict=True):
             by_coefficient[j] += part_sum
-    return by_current, lam, [_reduce(by_coefficient[j], coefficients[j]) for j in wanted]
+    return by_current, lam, [reduce_to(by_coefficient[j], coefficients[j]) for j in wanted]
 
 
-def _reduce(total: Tensor, coefficient: Tensor) -> Tensor:
+def reduce_to(total: Tensor, coefficient: Tensor) -> Tensor:
     """Sum over the columns that share a coefficient, in float64."""
     wide = total.double()
     summed = wide.sum(0).reshape(coefficient.shape) if coefficient.dim() else wide.sum()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rheobase.kernels.adjoint import adjoint
 from rheobase.kernels.cache import Kernel
+from rheobase.kernels.fused_source import backward_into_source, forward_into_source
 from rheobase.kernels.saved import choose_saved
 from rheobase.kernels.source import Incoming, Layout, backward_source, forward_source
 from rheobase.kernels.trace import Trace, fingerprint, trace
@@ -89,6 +90,25 @@ class Program:
         title = f"Backward pass of {name_of(type(self.neuron))}."
         source = backward_source(t, adj, layout, self.own, incoming, title)
         return Kernel(source, "backward", f"{name_of(type(self.neuron))} backward")
+
+    @functools.cache  # noqa: B019
+    def forward_into_kernel(self, dtype: str, kinds: str) -> Kernel:
+        layout = Layout(dtype, kinds, self.constant, ())
+        title = f"Forward pass of {name_of(type(self.neuron))} and the dense connection behind it."
+        source = forward_into_source(self.trace, layout, title)
+        return Kernel(source, "forward", f"{name_of(type(self.neuron))} forward, into dense,")
+
+    @functools.cache  # noqa: B019
+    def backward_into_kernel(self, dtype: str, kinds: str, want_current: bool) -> Kernel:
+        t = trace(self.neuron)
+        positions = tuple(sorted(self.tensors))
+        wanted = frozenset(t.coefficients[j] for j in positions)
+        adj = adjoint(t, emitted=True, current=want_current, coefficients=wanted)
+        incoming = Incoming(True, (), want_current, positions, keeps_current=True)
+        layout = Layout(dtype, kinds, self.constant, ())
+        title = f"Backward pass of {name_of(type(self.neuron))} and the dense connection behind it."
+        source = backward_into_source(t, adj, layout, self.own, incoming, title)
+        return Kernel(source, "backward", f"{name_of(type(self.neuron))} backward, into dense,")
 
     def source(self, dtype: str) -> str:
         """Both kernels as text, for sequences as input and all gradients wanted."""

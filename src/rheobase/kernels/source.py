@@ -111,7 +111,7 @@ class _Body:
         return simple[node.op].format(*args)
 
 
-def _indent(lines: Sequence[str], by: int) -> str:
+def indent(lines: Sequence[str], by: int) -> str:
     return "".join(f"{'    ' * by}{line}\n" for line in lines)
 
 
@@ -161,17 +161,17 @@ def _kernel(
     signature = ", ".join([*args, "steps", "row_low", "row_high", "low", "high"])
     return (
         f"{header}def {function}({signature}):\n"
-        + _indent([f"buffer = np.empty(({max(len(carried), 1)}, {CHUNK}), F)"], 1)
-        + _indent(["for r in range(row_low, row_high):"], 1)
-        + _indent([f"for a in range(low, high, {CHUNK}):"], 2)
-        + _indent([f"b = min(a + {CHUNK}, high)", "n = b - a", *pieces, "for k in range(n):"], 3)
-        + _indent(start or ["pass"], 4)
-        + _indent([f"for t in range({times}):"], 3)
-        + _indent([*per_step, "for k in range(n):"], 4)
-        + _indent(body or ["pass"], 5)
-        + _indent([f"{name}_end = {name}_last[r, a:b]" for name in carried], 3)
-        + _indent(["for k in range(n):"], 3)
-        + _indent(end or ["pass"], 4)
+        + indent([f"buffer = np.empty(({max(len(carried), 1)}, {CHUNK}), F)"], 1)
+        + indent(["for r in range(row_low, row_high):"], 1)
+        + indent([f"for a in range(low, high, {CHUNK}):"], 2)
+        + indent([f"b = min(a + {CHUNK}, high)", "n = b - a", *pieces, "for k in range(n):"], 3)
+        + indent(start or ["pass"], 4)
+        + indent([f"for t in range({times}):"], 3)
+        + indent([*per_step, "for k in range(n):"], 4)
+        + indent(body or ["pass"], 5)
+        + indent([f"{name}_end = {name}_last[r, a:b]" for name in carried], 3)
+        + indent(["for k in range(n):"], 3)
+        + indent(end or ["pass"], 4)
     )
 
 
@@ -183,12 +183,8 @@ def _over_time(names: Sequence[str]) -> list[str]:
     return [f"{name} = {name}_all[t, r, a:b]" for name in names]
 
 
-def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -> str:
-    """The forward kernel.
-
-    Arguments: current, initial states, coefficients, then the arrays to fill: emitted, one per
-    recorded state, one per saved value, final states; then steps and the part of rows and columns.
-    """
+def forward_body(t: Trace, layout: Layout, saved: Sequence[int]) -> list[str]:
+    """One step of one column: from `s_<state>` and `current` to `out`, records, `kept<i>`, `s_<state>`."""
     body = _Body(t, layout)
     for name, n in t.states.items():
         body.load(n, f"{name}_old", f"s_{name}[k]")
@@ -198,7 +194,15 @@ def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -
     body.lines += [f"r_{name}[k] = {body.ref(t.new_states[name])}" for name in layout.record]
     body.lines += [f"kept{i}[k] = {body.ref(n)}" for i, n in enumerate(saved)]
     body.lines += [f"s_{name}[k] = {body.ref(n)}" for name, n in t.new_states.items()]
+    return body.lines
 
+
+def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -> str:
+    """The forward kernel.
+
+    Arguments: current, initial states, coefficients, then the arrays to fill: emitted, one per
+    recorded state, one per saved value, final states; then steps and the part of rows and columns.
+    """
     carried = [f"s_{name}" for name in t.states]
     filled = ["out", *(f"r_{name}" for name in layout.record), *(f"kept{i}" for i in range(len(saved)))]
     return _kernel(
@@ -216,7 +220,7 @@ def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -
         sums=[],
         times="steps",
         per_step=_over_time([*([] if layout.constant else ["current"]), *filled]),
-        body=body.lines,
+        body=forward_body(t, layout, saved),
     )
 
 
@@ -231,15 +235,12 @@ class Incoming:
     keeps_current: bool
 
 
-def backward_source(
-    t: Trace, adj: Adjoint, layout: Layout, saved: Sequence[int], incoming: Incoming, title: str
-) -> str:
-    """The backward kernel.
+def adjoint_body(
+    t: Trace, adj: Adjoint, layout: Layout, saved: Sequence[int], incoming: Incoming
+) -> tuple[list[str], list[str]]:
+    """One step back of one column, and the names of the kept arrays that it reads.
 
-    Arguments: current, emitted, recorded states, saved values, coefficients; the derivatives by
-    what was emitted, by each trace in `incoming.traces`, by the final states; then the arrays to
-    fill: by the current, by the initial states, by each wanted coefficient (per row and column);
-    then steps and the part of rows and columns.
+    From `lam_<state>`, `g_out`, `g_<record>` and what was kept to `by_current`, `by_c<j>`, `lam_<state>`.
     """
     body = _Body(t, layout)
     available = {n: f"kept{i}" for i, n in enumerate(saved)}
@@ -266,7 +267,20 @@ def backward_source(
     for name in t.states:
         value = body.ref(adj.states[name]) if name in adj.states else "ZERO"
         body.lines.append(f"lam_{name}[k] = {value}")
+    return body.lines, read
 
+
+def backward_source(
+    t: Trace, adj: Adjoint, layout: Layout, saved: Sequence[int], incoming: Incoming, title: str
+) -> str:
+    """The backward kernel.
+
+    Arguments: current, emitted, recorded states, saved values, coefficients; the derivatives by
+    what was emitted, by each trace in `incoming.traces`, by the final states; then the arrays to
+    fill: by the current, by the initial states, by each wanted coefficient (per row and column);
+    then steps and the part of rows and columns.
+    """
+    body, read = adjoint_body(t, adj, layout, saved, incoming)
     carried = [f"lam_{name}" for name in t.states]
     kept = ["out", *(f"r_{name}" for name in layout.record), *(f"kept{i}" for i in range(len(saved)))]
     gradients = [*(["g_out"] if incoming.emitted else []), *(f"g_{name}" for name in incoming.traces)]
@@ -294,7 +308,7 @@ def backward_source(
         per_step=_over_time(
             [name for name in (*read, *gradients, *changing) if name != "current" or not layout.constant]
         ),
-        body=body.lines,
+        body=body,
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
-from rheobase.kernels.pair import PIECE
+from rheobase.kernels.pair import FEW, LONG, SMALL
 from rheobase.kernels.plan import Plan, make_plan
 from rheobase.kernels.sequence import Backend, Run, check_input, run, run_into_dense, uses_kernel
 from rheobase.kernels.trace import trace
@@ -120,7 +120,9 @@ class Neurons(nn.Module):
         """
         if (
             torch.compiler.is_compiling()
-            or math.prod(x.shape) <= PIECE
+            or math.prod(x.shape) < SMALL
+            or dense.outputs > FEW
+            or x.shape[0] > LONG
             or self.checkpoint_every is not None
             or math.prod(x.shape[2:]) != dense.inputs
             or not uses_kernel(self.backend, x)

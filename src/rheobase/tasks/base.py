@@ -211,7 +211,7 @@ class ImageClassification(Task):
         "default": {
             "encoder": {"name": "constant_current", "steps": 25},
             "loss": {"name": "cross_entropy_sum"},
-            "decoder": {"name": "spike_count"},
+            "decoder": {"name": "membrane_sum"},
             "network": {"name": "feed_forward", "hidden": [1000]},
             "neuron": {"name": "lif", "preset": "snntorch"},
             "training": {"epochs": 10, "batch_size": 128, "learning_rate": 5e-4},
