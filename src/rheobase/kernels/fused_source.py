@@ -11,7 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rheobase.kernels.adjoint import Adjoint
-from rheobase.kernels.source import HEADER, Incoming, Layout, adjoint_body, explain, forward_body, indent
+from rheobase.kernels.source import (
+    BACKWARDS,
+    HEADER,
+    Incoming,
+    Layout,
+    adjoint_body,
+    explain,
+    forward_body,
+    indent,
+)
 from rheobase.kernels.trace import Trace
 
 #: The chunk: small enough that `steps` rows of it stay in the cache.
@@ -218,8 +227,8 @@ def backward_into_source(
         + indent([f"lam_{name} = buffer[{i}, :n]" for i, name in enumerate(states)], 4)
         + indent(["for k in range(n):"], 4)
         + indent([f"{name}[k] = {name}_start[k]" for name in lam] or ["pass"], 5)
-        + indent(["g_out = g_out_buffer[:n]", "for t in range(steps - 1, -1, -1):"], 4)
-        + indent([*fetch, *step, *changing, "for k in range(n):", "    g_out[k] = ZERO"], 5)
+        + indent(["g_out = g_out_buffer[:n]", "for step in range(steps):"], 4)
+        + indent([BACKWARDS, *fetch, *step, *changing, "for k in range(n):", "    g_out[k] = ZERO"], 5)
         + indent(["add_rows(by_sums[t, r], weights, a, b, g_out)", "for k in range(n):"], 5)
         + indent(body or ["pass"], 6)
         + indent(["for j in range(weights.shape[0]):"], 4)

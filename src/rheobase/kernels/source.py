@@ -16,6 +16,9 @@ from rheobase.kernels.trace import Trace
 
 CHUNK = 1024
 
+#: Time runs down by a counter that runs up: LLVM does not vectorise what is inside a falling range.
+BACKWARDS = "t = steps - 1 - step"
+
 HEADER = '''"""{title}
 
 {explanation}
@@ -141,7 +144,7 @@ def _kernel(
     layout: Layout,
     carried: Sequence[str],
     sums: Sequence[str],
-    times: str,
+    backwards: bool,
     per_step: Sequence[str],
     body: Sequence[str],
 ) -> str:
@@ -166,8 +169,8 @@ def _kernel(
         + indent([f"for a in range(low, high, {CHUNK}):"], 2)
         + indent([f"b = min(a + {CHUNK}, high)", "n = b - a", *pieces, "for k in range(n):"], 3)
         + indent(start or ["pass"], 4)
-        + indent([f"for t in range({times}):"], 3)
-        + indent([*per_step, "for k in range(n):"], 4)
+        + indent(["for step in range(steps):"], 3)
+        + indent([BACKWARDS if backwards else "t = step", *per_step, "for k in range(n):"], 4)
         + indent(body or ["pass"], 5)
         + indent([f"{name}_end = {name}_last[r, a:b]" for name in carried], 3)
         + indent(["for k in range(n):"], 3)
@@ -218,7 +221,7 @@ def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -
         layout=layout,
         carried=carried,
         sums=[],
-        times="steps",
+        backwards=False,
         per_step=_over_time([*([] if layout.constant else ["current"]), *filled]),
         body=forward_body(t, layout, saved),
     )
@@ -304,7 +307,7 @@ def backward_source(
         layout=layout,
         carried=carried,
         sums=[*by_coefficient, *(by_current if layout.constant else [])],
-        times="steps - 1, -1, -1",
+        backwards=True,
         per_step=_over_time(
             [name for name in (*read, *gradients, *changing) if name != "current" or not layout.constant]
         ),
