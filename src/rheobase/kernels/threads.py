@@ -1,4 +1,4 @@
-"""Running a kernel on several cores: the columns are split, each thread takes a contiguous part.
+"""Running a kernel on several cores: the columns are split into parts, which threads take in turn.
 
 The kernels release the GIL, so plain Python threads do. A column's result does not depend on the
 split: any number of threads gives the same bits.
@@ -15,6 +15,9 @@ import torch
 
 #: Below this many updates (columns x steps) a second thread costs more than it brings.
 SMALL = 40_000
+
+#: Parts per thread.
+PARTS = 4
 
 
 @functools.cache
@@ -33,11 +36,18 @@ def split(function: Callable[[int, int], None], size: int, work: int) -> None:
         function(0, size)
         return
     # Whole cache lines of 16 floats per part, so that threads do not share one.
-    part = -(-size // threads)
-    part = -(-part // 16) * 16 if size >= 16 * threads else part
-    bounds = [(low, min(low + part, size)) for low in range(0, size, part)]
-    pool = _pool(os.getpid(), threads - 1) if len(bounds) > 1 else None
-    waiting = [pool.submit(function, *b) for b in bounds[1:]] if pool else []
-    function(*bounds[0])
-    for future in waiting:
-        future.result()
+    part = -(-size // (threads * PARTS))
+    part = -(-part // 16) * 16 if size >= 16 * threads * PARTS else part
+    # Threads take the next part when they are done with one: a thread that is late (the one that torch's
+    # OpenMP leaves spinning on its core for a while, say) then only does less.
+    bounds = iter([(low, min(low + part, size)) for low in range(0, size, part)])
+
+    def take() -> None:
+        for low, high in bounds:
+            function(low, high)
+
+    helpers = [_pool(os.getpid(), threads - 1).submit(take) for _ in range(threads - 1)]
+    take()
+    for helper in helpers:
+        if not helper.cancel():  # not begun: nothing is left to do
+            helper.result()
