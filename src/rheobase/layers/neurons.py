@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from rheobase.config import fields_of
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.pair import FEW, LONG, SMALL
 from rheobase.kernels.plan import Plan, make_plan
@@ -23,7 +24,9 @@ class Neurons(nn.Module):
 
     Args:
         neuron: The model. Parameters may be one number or one value per neuron.
-        trainable: Names of parameters to train. A positive one is kept positive.
+        trainable: Names of parameters to train. Before each use they are put back within the model's
+            bounds, should a step of the optimizer have left them (projected gradient descent); an open
+            bound is kept at a thousandth of the initial distance.
         size: Number of neurons; with it, trainable parameters are one per neuron, else one number.
         backend: "auto", "numba" (fused kernel) or "torch" (step-by-step reference).
         checkpoint_every: See `rheobase.kernels.sequence.sequence`.
@@ -63,6 +66,7 @@ class Neurons(nn.Module):
                 setattr(self, name, nn.Parameter(tensor))
             elif isinstance(value, Tensor):
                 self.register_buffer(name, value)
+        self._bounds = {name: _bounds(neuron, name, getattr(self, name)) for name in self.trainable}
         self._tensors = tuple(n for n in names if isinstance(getattr(self, n, None), Tensor))
         self._states = tuple(neuron.initial())
         self._plans: dict[tuple[bool, tuple[str, ...]], Plan] = {}
@@ -75,7 +79,14 @@ class Neurons(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """The parameters that are tensors: the trained ones, and those with a value per neuron."""
-        return {name: getattr(self, name) for name in self._tensors}
+        values: dict[str, Tensor] = {name: getattr(self, name) for name in self._tensors}
+        for name, (low, high) in self._bounds.items():
+            if torch.compiler.is_compiling():  # which does not take a change of a parameter
+                values[name] = values[name].clamp(low, high)
+            else:
+                with torch.no_grad():
+                    values[name].clamp_(low, high)
+        return values
 
     def bound(self) -> Neuron:
         """The model with this layer's own (trained, moved, cast) parameters in it."""
@@ -135,6 +146,15 @@ class Neurons(nn.Module):
     def extra_repr(self) -> str:
         trained = f", trainable={', '.join(self.trainable)}" if self.trainable else ""
         return f"{self.neuron}{trained}"
+
+
+def _bounds(neuron: Neuron, name: str, initial: Tensor) -> tuple[float, float]:
+    """The closed interval in which a trained parameter stays."""
+    metadata = next(f.metadata for f in fields_of(type(neuron)) if f.name == name)
+    low, high = metadata["at_least"], metadata["at_most"]
+    if metadata["above"] is not None:
+        low = metadata["above"] + 1e-3 * float((initial - metadata["above"]).min())
+    return (-math.inf if low is None else low, math.inf if high is None else high)
 
 
 def is_spiking(neuron: Neuron) -> bool:
