@@ -42,11 +42,25 @@ def test_version_is_that_of_the_distribution() -> None:
     assert rb.__version__ == version("rheobase")
 
 
+@pytest.mark.parametrize("room", ["coding", "networks", "neurons", "rules", "tasks"])
+def test_a_room_has_its_modules(room: str) -> None:
+    script = (
+        f"import rheobase as rb; room = rb.{room}; print(*room.__all__)\n"
+        f"print(*(getattr(room, name).__name__ for name in room.__all__))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names, modules = (line.split() for line in done.stdout.splitlines())
+    assert names
+    assert modules == [f"rheobase.{room}.{name}" for name in names]
+
+
 def test_unknown_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(AttributeError, match="no attribute 'LIv'; did you mean 'LIF'"):
         rb.LIv  # noqa: B018
     with pytest.raises(AttributeError, match=r"no attribute 'zebra'$"):
         rb.zebra  # noqa: B018
+    with pytest.raises(AttributeError, match=r"did you mean 'Neurons'\?$"):
+        rb.Neuronss  # noqa: B018
 
 
 def test_importing_costs_nothing() -> None:

@@ -16,6 +16,7 @@ from rheobase.neurons.base import Neuron
 from rheobase.registry import build, catalogue, find, name_of, room_of, unknown
 from rheobase.rules.base import LearningRule
 from rheobase.surrogate import Arctan, Surrogate
+from rheobase.training.summary import Summary
 
 ROOMS: list[type[Config]] = [Neuron, Surrogate, Architecture, LearningRule]
 each_room = pytest.mark.parametrize("base", ROOMS)
@@ -137,6 +138,14 @@ from rheobase.cli.main import main
 raise SystemExit(main(["list", "neurons"]))
 """
 
+TRAIN = """
+import sys
+from rheobase.cli.main import main
+
+words = "train digits --neuron quadratic-integrator --neuron.tau 2 --epochs 1 --hidden 8 --learning-rate 0.03"
+raise SystemExit(main([*words.split(), "--threads", "1", "--no-progress", "--out", sys.argv[1]]))
+"""
+
 LOOK = """
 from rheobase.neurons.base import Neuron
 from rheobase.registry import catalogue
@@ -162,9 +171,9 @@ def install(folder: Path, source: str, target: str) -> dict[str, str]:
     }
 
 
-def python(program: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def python(program: str, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", program, *words], env=environment, capture_output=True, text=True, timeout=300
     )
 
 
@@ -177,6 +186,17 @@ def test_a_plugin_is_at_once_a_neuron_with_a_kernel(tmp_path: Path) -> None:
     assert "quadratic-integrator" in listed.stdout
 
 
+def test_a_plugin_trains_from_the_command_line(tmp_path: Path) -> None:
+    environment = install(tmp_path, PLUGIN, "quadratic.neuron:QuadraticIntegrator")
+    folder = tmp_path / "run"
+    done = python(TRAIN, environment, str(folder))
+    assert done.returncode == 0, done.stderr
+    summary = Summary.load(folder)
+    assert (summary.task, summary.neuron) == ("digits", "quadratic_integrator")
+    assert summary.value > 2 * summary.chance
+    assert 'name = "quadratic_integrator"\ntau = 2.0' in (folder / "experiment.toml").read_text()
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
@@ -186,10 +206,7 @@ def test_a_plugin_is_at_once_a_neuron_with_a_kernel(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_plugin_is_named(tmp_path: Path, target: str, message: str) -> None:
-    program = (
-        "from rheobase.neurons.base import Neuron; from rheobase.registry import catalogue; catalogue(Neuron)"
-    )
-    done = python(program, install(tmp_path, PLUGIN, target))
+    done = python(LOOK, install(tmp_path, PLUGIN, target))
     assert done.returncode != 0
     assert message in done.stderr
 

@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rheobase import coding as coding
+    from rheobase import networks as networks
+    from rheobase import neurons as neurons
     from rheobase import operators as operators
+    from rheobase import rules as rules
     from rheobase import surrogate as surrogate
     from rheobase import tasks as tasks
     from rheobase.config import Config as Config
@@ -77,11 +80,14 @@ _HOMES = {
     "fit": "rheobase.training.fit",
     "kernel_source": "rheobase.kernels.sequence",
     "load_network": "rheobase.training.restore",
+    "networks": "rheobase",
+    "neurons": "rheobase",
     "operators": "rheobase",
     "option": "rheobase.config",
     "parameter": "rheobase.config",
     "predict": "rheobase.training.evaluate",
     "resume": "rheobase.training.fit",
+    "rules": "rheobase",
     "sequence": "rheobase.kernels.sequence",
     "surrogate": "rheobase",
     "tasks": "rheobase",
@@ -103,8 +109,10 @@ def __getattr__(name: str) -> Any:
     elif name not in _HOMES:
         from difflib import get_close_matches
 
-        near = get_close_matches(name.lower(), [known.lower() for known in _HOMES], n=1)
-        hint = "".join(f"; did you mean '{known}'?" for known in _HOMES if known.lower() in near)
+        # Backwards, so that of names that differ in capitals only, the class is named, not the module.
+        names = {known.lower(): known for known in reversed(_HOMES)}
+        near = get_close_matches(name.lower(), names, n=1)
+        hint = f"; did you mean '{names[near[0]]}'?" if near else ""
         raise AttributeError(f"module 'rheobase' has no attribute '{name}'{hint}")
     elif _HOMES[name] == "rheobase":
         value = import_module(f"rheobase.{name}")

@@ -135,6 +135,13 @@ def test_a_refusal_points_to_the_line(body: Callable[[Value], Value]) -> None:
         sequence(with_step(body), torch.ones(2, 1, 3), backend="numba")
 
 
+def test_a_refusal_of_equations_without_a_source_has_no_text_of_the_line() -> None:
+    scope: dict[str, Any] = {}
+    exec("def body(v):\n    return v.clamp(0)", scope)
+    with pytest.raises(TraceError, match=r"into a kernel, in line 2 of <string>; use \+"):
+        sequence(with_step(scope["body"]), torch.ones(2, 1, 3), backend="numba")
+
+
 def test_an_unknown_parameter_is_named() -> None:
     class Typo(Neuron):
         def initial(self) -> State:

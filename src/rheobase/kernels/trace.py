@@ -236,7 +236,8 @@ def _at_line() -> str:
     """The innermost line outside this file: the one in the neuron's equations."""
     for frame in reversed(traceback.extract_stack()):
         if frame.filename not in (__file__, operators.__file__):
-            return f", in line {frame.lineno} of {frame.filename}: {frame.line}"
+            text = f": {frame.line}" if frame.line else ""  # none in a prompt or after exec()
+            return f", in line {frame.lineno} of {frame.filename}{text}"
     return ""
 
 

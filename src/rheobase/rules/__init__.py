@@ -1,1 +1,5 @@
 """Learning rules, one per file, behind one interface (see `rheobase.rules.base`)."""
+
+from rheobase.rules import base, bptt
+
+__all__ = ["base", "bptt"]

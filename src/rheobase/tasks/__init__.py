@@ -3,3 +3,7 @@
 `digits.py` is the shortest example. A new task is a subclass of `ImageClassification` or `Task` in a
 file of its own here, or in another distribution under the entry point `rheobase.tasks`.
 """
+
+from rheobase.tasks import base, baselines, digits, fashion_mnist, idx, mnist
+
+__all__ = ["base", "baselines", "digits", "fashion_mnist", "idx", "mnist"]
