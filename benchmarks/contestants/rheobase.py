@@ -6,6 +6,12 @@ from importlib.metadata import version
 from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
+
+from benchmarks import lif
+from benchmarks.interface import Data, Forms, Outputs, Runner
+from benchmarks.torch_training import layer_gradient, training_step
+from benchmarks.workloads import w1
 from rheobase.kernels.constant import Constant
 from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network
@@ -13,12 +19,6 @@ from rheobase.layers.neurons import Neurons
 from rheobase.neurons.base import time_constant
 from rheobase.neurons.lif import LIF
 from rheobase.surrogate import FastSigmoid
-from torch import Tensor, nn
-
-from benchmarks import lif
-from benchmarks.interface import Data, Forms, Outputs, Runner
-from benchmarks.torch_training import layer_gradient, training_step
-from benchmarks.workloads import w1
 
 NAME = "rheobase"
 KIND = "ours"

@@ -29,6 +29,18 @@ def test_equals_the_sequence(backend: str) -> None:
     assert {name: x.shape for name, x in run.state.items()} == {"v": (2, 3), "i": (2, 3)}
 
 
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_a_trained_parameter_can_be_used_twice_before_the_gradient(backend: str) -> None:
+    layer = Neurons(LIF(), trainable=["resistance"], size=3, backend=backend)  # type: ignore[arg-type]
+    x = torch.full((4, 1, 3), 0.1)
+    first = layer(x, record=["v"])
+    second = layer(x, first.state, record=["v"])
+    (first.traces["v"].sum() + second.traces["v"].sum()).backward()
+    whole = Neurons(LIF(), trainable=["resistance"], size=3, backend=backend)  # type: ignore[arg-type]
+    whole(torch.cat([x, x]), record=["v"]).traces["v"].sum().backward()
+    torch.testing.assert_close(layer.resistance.grad, whole.resistance.grad)
+
+
 def test_keeps_no_state_between_calls() -> None:
     layer = Neurons(LIF())
     assert torch.equal(layer(X).output, layer(X).output)

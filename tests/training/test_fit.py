@@ -12,6 +12,7 @@ import torch
 from small_runs import noisy, small
 from torch import Tensor
 
+from rheobase.coding.decoders import SpikeCount
 from rheobase.report.run import read_run
 from rheobase.rules.bptt import BPTT
 from rheobase.tasks.base import ArrayDataset
@@ -199,7 +200,9 @@ def test_an_experiment_that_does_not_fit_leaves_no_folder(tmp_path: Path) -> Non
     from rheobase.neurons.leaky_integrator import LeakyIntegrator
 
     with pytest.raises(ValueError, match="reads 'spikes'"):
-        fit(small().replace(readout=LeakyIntegrator()), tmp_path / "run", progress=False)
+        fit(
+            small().replace(readout=LeakyIntegrator(), decoder=SpikeCount()), tmp_path / "run", progress=False
+        )
     assert not (tmp_path / "run").exists()
 
 

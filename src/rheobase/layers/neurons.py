@@ -84,8 +84,11 @@ class Neurons(nn.Module):
             if torch.compiler.is_compiling():  # which does not take a change of a parameter
                 values[name] = values[name].clamp(low, high)
             else:
-                with torch.no_grad():
-                    values[name].clamp_(low, high)
+                inside = values[name].detach().clamp(low, high)
+                # Written only where it differs: autograd refuses what was changed since an earlier call.
+                if not torch.equal(inside, values[name]):
+                    with torch.no_grad():
+                        values[name].copy_(inside)
         return values
 
     def bound(self) -> Neuron:
@@ -153,7 +156,7 @@ def _bounds(neuron: Neuron, name: str, initial: Tensor) -> tuple[float, float]:
     metadata = next(f.metadata for f in fields_of(type(neuron)) if f.name == name)
     low, high = metadata["at_least"], metadata["at_most"]
     if metadata["above"] is not None:
-        low = metadata["above"] + 1e-3 * float((initial - metadata["above"]).min())
+        low = metadata["above"] + 1e-3 * float((initial.detach() - metadata["above"]).min())
     return (-math.inf if low is None else low, math.inf if high is None else high)
 
 

@@ -1,0 +1,320 @@
+"""Products by every path equal the dense product in float64."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rheobase.kernels import events, products, threads
+from rheobase.kernels.products import FEW, LARGE, linear, prefers_onednn
+
+SHAPES = [(5, 16, 3), (7, 7, 4), (9, 50, 1), (1, 31, 5), (33, 130, 60)]
+DTYPES = [torch.float32, torch.float64]
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def sparse(rows: int, columns: int, density: float, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Values of either sign at this density; half of the others are -0.0; the last row is all zeros."""
+    generator = torch.Generator().manual_seed(4)
+    chance = torch.rand(rows, columns, generator=generator)
+    x = torch.where(chance < density, normal(rows, columns), 0.0)
+    x = torch.where(chance > 0.5 + density / 2, -0.0, x)
+    x[-1] = 0.0
+    return x.to(dtype)
+
+
+def check(found: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
+    assert found.dtype is dtype
+    assert found.shape == expected.shape
+    scale = max(float(expected.abs().max()), 1.0)
+    torch.testing.assert_close(found.double(), expected, rtol=0.0, atol=TOLERANCE[dtype] * scale)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("density", [0.0, 0.05, 0.4, 1.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_products_with_events(shape: tuple[int, int, int], density: float, dtype: torch.dtype) -> None:
+    rows, columns, outputs = shape
+    x, weight = sparse(rows, columns, density, dtype), normal(outputs, columns, seed=1, dtype=dtype)
+    gradient = normal(rows, outputs, seed=2, dtype=dtype)
+    for bias in (None, normal(outputs, seed=3, dtype=dtype)):
+        out = torch.full((rows, outputs), float("nan"), dtype=dtype)  # all of it is written
+        assert events.multiply(x, weight, bias, out) is out
+        exact = functional.linear(x.double(), weight.double(), None if bias is None else bias.double())
+        check(out, exact, dtype)
+        start = torch.zeros(outputs, dtype=dtype) if bias is None else bias
+        assert torch.equal(out[-1], start)  # a row of zeros
+    found = events.weight_gradient(gradient, x)
+    check(found, gradient.double().t() @ x.double(), dtype)
+    assert not found[:, (x == 0).all(0)].any()
+
+
+def test_only_negative_zeros() -> None:
+    x = torch.full((3, 20), -0.0)
+    out = events.multiply(x, normal(4, 20, dtype=torch.float32), None, torch.empty(3, 4))
+    assert torch.equal(out, torch.zeros(3, 4))
+    assert torch.equal(events.weight_gradient(torch.ones(3, 4), x), torch.zeros(4, 20))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e-45, -3.4e38])
+@pytest.mark.parametrize("column", [0, 15, 16, 36])  # ends of blocks of 16, and the rest behind them
+def test_no_value_is_overlooked(value: float, column: int) -> None:
+    x = torch.zeros(4, 37)
+    x[1, column] = value
+    weight = torch.ones(2, 37)
+    out = events.multiply(x, weight, None, torch.empty(4, 2))
+    expected = torch.zeros(4, 2)
+    expected[1] = x[1, column]
+    assert torch.equal(out.isnan(), expected.isnan())
+    assert torch.equal(out.nan_to_num(), expected.nan_to_num())
+    gradient = events.weight_gradient(torch.ones(4, 2), x)
+    assert torch.equal(gradient[0].nan_to_num(), x[1].nan_to_num())
+    assert torch.equal(gradient[1].isnan(), x[1].isnan())
+
+
+def test_strides_do_not_matter() -> None:
+    x, weight, gradient = sparse(20, 9, 0.3), normal(9, 6), normal(6, 20)
+    out = events.multiply(x.t().contiguous().t(), weight.t(), None, torch.empty(20, 6, dtype=torch.float64))
+    check(out, x @ weight, torch.float64)
+    check(events.weight_gradient(gradient.t(), x.t().contiguous().t()), gradient @ x, torch.float64)
+
+
+@pytest.mark.parametrize("rows", [3, 200])
+def test_the_number_of_threads_changes_no_bit(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "SMALL", 0)
+    x, weight, gradient = sparse(rows, 130, 0.2), normal(60, 130), normal(rows, 60, seed=2)
+    found = []
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        out = events.multiply(x, weight, None, torch.empty(rows, 60, dtype=torch.float64))
+        found.append((out, events.weight_gradient(gradient, x)))
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def rows_with(count: int) -> Tensor:
+    """1024 rows of 128, with `count` values each that are not zero."""
+    x = torch.zeros(1024, 128)
+    x[:, :count] = 1.0
+    return x
+
+
+@pytest.mark.parametrize(
+    ("outputs", "count", "expected"),
+    [
+        # Dense costs max(outputs/30, 1) 0.6 ns per element, search 1, a value 4 + 0.12 outputs.
+        (100, 0, True),
+        (100, 7, True),  # 1 + 7/128 x 16 = 1.88 against 2.0
+        (100, 9, False),  # 1 + 9/128 x 16 = 2.13 against 2.0
+        (1000, 19, True),  # 1 + 19/128 x 124 = 19.4 against 20.0
+        (1000, 20, False),  # 1 + 20/128 x 124 = 20.4 against 20.0
+        (30, 0, False),  # the search alone costs more
+        (10, 0, False),
+    ],
+)
+def test_when_zeros_are_searched_for(outputs: int, count: int, expected: bool) -> None:
+    assert events.sparse_enough(rows_with(count), outputs) is expected
+    assert events.sparse_enough(rows_with(count).double(), outputs) is expected
+
+
+def test_when_zeros_are_never_searched_for() -> None:
+    x = rows_with(0)
+    assert x.numel() == events.WORTHWHILE
+    assert events.sparse_enough(x, 1000)
+    assert not events.sparse_enough(x[:-1], 1000)
+    assert not events.sparse_enough(x.to("meta"), 1000)
+    assert not events.sparse_enough(x.half(), 1000)
+    assert not events.sparse_enough(torch.empty(0, 128), 1000)
+
+
+def test_the_paths_are_taken_where_they_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+
+    def spy(module: Any, name: str) -> None:
+        original = getattr(module, name)
+
+        def noted(*args: Any) -> Any:
+            taken.append(f"{module.__name__.rsplit('.', 1)[1]}.{name}")
+            return original(*args)
+
+        monkeypatch.setattr(module, name, noted)
+
+    monkeypatch.setattr(products, "amd_with_avx512", lambda: False)
+    for module, name in ((events, "multiply"), (events, "weight_gradient"), (products, "_onednn")):
+        spy(module, name)
+
+    def paths(x: Tensor, outputs: int) -> list[str]:
+        taken.clear()
+        weight = torch.ones(outputs, x.shape[1], dtype=x.dtype, requires_grad=True)
+        linear(x, weight, None).sum().backward()
+        return list(taken)
+
+    assert paths(rows_with(1), 60) == ["events.multiply", "events.weight_gradient"]
+    assert paths(rows_with(100), 60) == []
+    assert paths(rows_with(1), 10) == ["products._onednn"]
+    assert paths(rows_with(1).double(), 10) == []
+    monkeypatch.setattr(products, "amd_with_avx512", lambda: True)
+    assert paths(rows_with(100), 60) == ["products._onednn", "products._onednn"]
+    assert paths(rows_with(100)[:-1], 60) == []
+
+
+def force_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "sparse_enough", lambda x, outputs: True)
+
+
+def force_dense(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "sparse_enough", lambda x, outputs: False)
+
+
+FUNCTIONS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
+    "eager": linear,
+    "operator": lambda x, w, b: torch.ops.rheobase.linear(x, w, b),
+}
+
+
+@pytest.mark.parametrize("force", [force_events, force_dense])
+@pytest.mark.parametrize("name", list(FUNCTIONS))
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("input_trained", [False, True])
+def test_gradients(
+    force: Callable[[pytest.MonkeyPatch], None],
+    name: str,
+    biased: bool,
+    input_trained: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    force(monkeypatch)
+    weigh = normal(21, 6, seed=5)
+    found = []
+    for function in (FUNCTIONS[name], functional.linear):
+        x = sparse(21, 37, 0.2).requires_grad_(input_trained)
+        weight = normal(6, 37, seed=1).requires_grad_()
+        bias = normal(6, seed=2).requires_grad_() if biased else None
+        y = function(x, weight, bias)
+        leaves = [leaf for leaf in (x, weight, bias) if leaf is not None and leaf.requires_grad]
+        found.append([y.detach(), *torch.autograd.grad((y.square() * weigh).sum(), leaves)])
+    for got, want in zip(*found, strict=True):
+        check(got, want, torch.float64)
+
+
+@pytest.mark.parametrize("trained", [t for t in itertools.product([False, True], repeat=3) if any(t)])
+def test_only_the_wanted_gradients_are_made(trained: tuple[bool, bool, bool]) -> None:
+    given = [normal(4, 5), normal(3, 5, seed=1), normal(3, seed=2)]
+    leaves = [x.requires_grad_(on) for x, on in zip(given, trained, strict=True)]
+    linear(*leaves).sum().backward()
+    expected = [
+        given[1].detach().sum(0).expand(4, 5),
+        given[0].detach().sum(0).expand(3, 5),
+        torch.full((3,), 4.0),
+    ]
+    for leaf, on, want in zip(leaves, trained, expected, strict=True):
+        assert (leaf.grad is not None) is on
+        if leaf.grad is not None:
+            check(leaf.grad, want.double(), torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("rows", "outputs", "dtype", "amd", "expected"),
+    [
+        (FEW + 1, FEW, torch.float32, False, True),
+        (FEW, FEW, torch.float32, False, False),
+        (FEW + 1, FEW + 1, torch.float32, False, False),
+        (LARGE, 1000, torch.float32, False, False),
+        (LARGE, 1000, torch.float32, True, True),
+        (LARGE - 1, 1000, torch.float32, True, False),
+        (LARGE, 10, torch.float64, True, False),
+    ],
+)
+def test_when_onednn_is_preferred(
+    rows: int,
+    outputs: int,
+    dtype: torch.dtype,
+    amd: bool,
+    expected: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(products, "amd_with_avx512", lambda: amd)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert prefers_onednn(rows, outputs, dtype) is expected
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not prefers_onednn(rows, outputs, dtype)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")  # type: ignore[no-untyped-call]
+@pytest.mark.parametrize(("rows", "outputs", "amd"), [(70, 10, False), (LARGE, 10, True), (LARGE, 40, True)])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("strided", [False, True])
+def test_onednn_gives_the_same_to_rounding(
+    rows: int, outputs: int, amd: bool, biased: bool, strided: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "amd_with_avx512", lambda: amd)
+    assert prefers_onednn(rows, outputs, torch.float32)
+    x = normal(rows, 45, dtype=torch.float32)
+    x = (x.t().contiguous().t() if strided else x).requires_grad_()
+    weight = normal(outputs, 45, seed=1, dtype=torch.float32).requires_grad_()
+    bias = normal(outputs, seed=2, dtype=torch.float32).requires_grad_() if biased else None
+    leaves = [leaf for leaf in (x, weight, bias) if leaf is not None]
+    weigh = normal(rows, outputs, seed=6)
+    y = linear(x, weight, bias)
+    found = torch.autograd.grad((y * weigh.float()).sum(), leaves)
+    exact = functional.linear(x.double(), weight.double(), None if bias is None else bias.double())
+    expected = torch.autograd.grad((exact * weigh).sum(), leaves)
+    check(y.detach(), exact.detach(), torch.float32)
+    for got, want in zip(found, expected, strict=True):
+        check(got, want.double(), torch.float32)
+
+
+def test_into_a_given_tensor() -> None:
+    for outputs in (3, 40):
+        x, weight = normal(50, 8, dtype=torch.float32), normal(outputs, 8, seed=1, dtype=torch.float32)
+        for bias in (None, normal(outputs, seed=2, dtype=torch.float32)):
+            out = torch.full((50, outputs), float("nan"))
+            assert products.multiply(x, weight, bias, out) is out
+            check(
+                out,
+                functional.linear(x.double(), weight.double(), None if bias is None else bias.double()),
+                torch.float32,
+            )
+
+
+@pytest.mark.parametrize(
+    ("capability", "cpuinfo", "expected"),
+    [
+        ("AVX2", "vendor_id : AuthenticAMD", False),
+        ("AVX512", "vendor_id : AuthenticAMD", True),
+        ("AVX512", "vendor_id : GenuineIntel", False),
+        ("AVX512", None, True),
+    ],
+)
+def test_the_processor(
+    capability: str, cpuinfo: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> str:
+        if cpuinfo is None:
+            raise FileNotFoundError(path)
+        return cpuinfo
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(platform, "processor", lambda: "AMD64 Family 25, AuthenticAMD")
+    assert products.amd_with_avx512.__wrapped__() is expected
