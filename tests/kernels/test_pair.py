@@ -215,7 +215,8 @@ def test_where_it_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = Asked(monkeypatch)
-    x = Constant(torch.zeros(shape[1:]), shape[0]) if constant else torch.zeros(shape)
+    zeros = torch.zeros(shape, dtype=torch.float64)
+    x = Constant(zeros[0], shape[0]) if constant else zeros
     result = Neurons(LIF(), **options).into(dense(outputs, 6), x)
     assert (result is not None, asked.times) == (used, int(used))
 
@@ -226,13 +227,17 @@ def test_small_layers_are_left_alone(constant: bool, monkeypatch: pytest.MonkeyP
     asked = Asked(monkeypatch)
     # All steps count, for an input that does not change as well.
     for batch, used in ((SMALL // 64 - 1, 0), (SMALL // 64, 1)):
-        x = torch.zeros(8, batch, 8)
+        x = torch.zeros(8, batch, 8, dtype=torch.float64)
         Neurons(LIF()).into(dense(3, 8), Constant(x[0], 8) if constant else x)
         assert asked.times == used
 
 
 def test_half_precision_is_left_alone() -> None:
     assert Neurons(LIF()).into(dense(3, 6), torch.zeros(4, 2, 6, dtype=torch.bfloat16)) is None
+
+
+def test_mixed_precision_is_left_alone() -> None:
+    assert Neurons(LIF()).into(dense(3, 6), torch.zeros(4, 2, 6, dtype=torch.float32)) is None
 
 
 def network() -> Network:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from rheobase.config import parameter
 from rheobase.kernels.sequence import sequence
 from rheobase.layers.neurons import Neurons
-from rheobase.config import parameter
 from rheobase.neurons.base import Neuron, State
 from rheobase.neurons.lif import LIF
 from rheobase.operators import Value

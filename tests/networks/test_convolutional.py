@@ -122,7 +122,7 @@ def test_sizes_are_at_least_one(field: str) -> None:
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_gradients_reach_every_parameter(norm: bool) -> None:
-    net = build(norm=norm, train_neurons=("tau_m", "threshold"))
+    net = build(norm=norm, hidden=(30,), train_neurons=("tau_m", "threshold"))
     # Uneven weights: a norm's output sums to zero over a batch.
     output = net(8.0 * images(6, 4, 2, 12, 10)).output
     (output.square() * torch.linspace(0.5, 1.5, output.numel()).reshape(output.shape)).sum().backward()
@@ -146,10 +146,10 @@ def test_norm_takes_the_place_of_the_bias() -> None:
 
 
 def test_dropout_is_in_front_of_each_dense_layer_in_training_only() -> None:
-    net = build(dropout=0.5, norm=False)
+    net = build(dropout=0.5, norm=False, hidden=(30,))
     assert list(net.layers)[6:] == ["dropout1", "dense1", "hidden1", "dropout2", "dense2", "readout"]
     assert [m.p for m in net.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5]
-    plain = build(norm=False)
+    plain = build(norm=False, hidden=(30,))
     assert not any(isinstance(m, nn.Dropout) for m in plain.modules())
     plain.load_state_dict(net.state_dict())
     x = 8.0 * images(6, 4, 2, 12, 10)

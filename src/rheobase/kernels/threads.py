@@ -47,7 +47,11 @@ def split(function: Callable[[int, int], None], size: int, work: int) -> None:
             function(low, high)
 
     helpers = [_pool(os.getpid(), threads - 1).submit(take) for _ in range(threads - 1)]
-    take()
-    for helper in helpers:
-        if not helper.cancel():  # not begun: nothing is left to do
-            helper.result()
+    try:
+        take()
+    finally:  # also after an error: nobody may write to the caller's arrays once this returns
+        for _ in bounds:
+            pass
+        for helper in helpers:
+            if not helper.cancel():  # not begun: nothing is left to do
+                helper.result()

@@ -42,7 +42,7 @@ def match_rates(
         The rate reached per spiking layer (close to the wanted one, unless no factor brings it about).
 
     Raises:
-        ValueError: If `rate` is not between 0 and 1.
+        ValueError: If `rate` is not between 0 and 1, or the network has batch norm.
 
     >>> from rheobase.layers.dense import Dense
     >>> from rheobase.neurons.lif import LIF
@@ -53,6 +53,11 @@ def match_rates(
     """
     if not 0.0 < rate < 1.0:
         raise ValueError(f"rate: got {rate}, wanted a mean number of spikes per step between 0 and 1")
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
+        raise ValueError(
+            "got a network with batch norm, which undoes in training whatever its connections are scaled by; "
+            "do without the one or the other (e.g. --network.norm false)"
+        )
     mode = network.training
     network.eval()  # batch statistics and dropout must not move while factors are tried
     reached: dict[str, float] = {}

@@ -82,7 +82,8 @@ class Neurons(nn.Module):
         values: dict[str, Tensor] = {name: getattr(self, name) for name in self._tensors}
         for name, (low, high) in self._bounds.items():
             if torch.compiler.is_compiling():  # which does not take a change of a parameter
-                values[name] = values[name].clamp(low, high)
+                value = values[name]
+                values[name] = value + (value.clamp(low, high) - value).detach()
             else:
                 inside = values[name].detach().clamp(low, high)
                 # Written only where it differs: autograd refuses what was changed since an earlier call.
@@ -135,6 +136,7 @@ class Neurons(nn.Module):
         if (
             torch.compiler.is_compiling()
             or math.prod(x.shape) < SMALL
+            or dense.weight.dtype != x.dtype
             or dense.outputs > FEW
             or x.shape[0] > LONG
             or self.checkpoint_every is not None
