@@ -1,0 +1,206 @@
+"""A layer of neurons that are connected among themselves, over a whole sequence.
+
+    current of neuron i at step t:  I[t, i] + sum_k sum_j weight[k, i, j] z[t - delay[k, i, j], j]
+
+z is what neuron j emitted, at least one step before. Taps k > 1 are there for delays between two
+steps, whose spike arrives in part at each. What was emitted in the last D steps (D the longest
+delay) is part of the state, as "history" `[D, B, N]`, oldest first: a sequence can be cut anywhere
+and goes on as if it had not been.
+
+Not modelled: connections without any delay (within a step), which would make a step implicit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rheobase.kernels.constant import Constant
+from rheobase.kernels.sequence import Backend, Run, check_input
+from rheobase.neurons.base import Neuron, State
+from rheobase.registry import unknown
+
+HISTORY = "history"
+
+
+class Group(NamedTuple):
+    """Neurons of one model within a recurrent layer.
+
+    Attributes:
+        name: Stands before the names of its state variables ("name.v"); "" for a layer's only group.
+        neuron: The model; parameters that are tensors (one number, or one per neuron) get gradients.
+        size: The number of neurons.
+    """
+
+    name: str
+    neuron: Neuron
+    size: int
+
+    def label(self, variable: str) -> str:
+        """The name of a state variable within the layer.
+
+        >>> from rheobase.neurons.lif import LIF
+        >>> Group("fast", LIF(), 3).label("v"), Group("", LIF(), 3).label("v")
+        ('fast.v', 'v')
+        """
+        return f"{self.name}.{variable}" if self.name else variable
+
+
+def state_names(groups: Sequence[Group]) -> tuple[str, ...]:
+    """The names of all state variables of the groups, in order; "history" is not among them."""
+    return tuple(g.label(variable) for g in groups for variable in g.neuron.initial())
+
+
+def recurrent(
+    groups: Sequence[Group],
+    current: Tensor | Constant,
+    weight: Tensor,
+    delay: Tensor | None = None,
+    state: Mapping[str, Tensor] | None = None,
+    *,
+    record: Sequence[str] = (),
+    backend: Backend = "auto",
+    checkpoint_every: int | None = None,
+) -> Run:
+    """Run recurrently connected neurons over all time steps of `current`, differentiably.
+
+    Args:
+        groups: The neurons, side by side in this order; N of them.
+        current: Input current `[T, B, N]`, or one `Constant` value for all steps.
+        weight: `[N, N]` or `[K, N, N]`; `weight[..., i, j]` is from neuron j to neuron i. Connections
+            that do not exist are zeros.
+        delay: Steps from a spike to its effect, int64 in the shape of `weight`, at least 1; 1 if None.
+        state: The state before the first step, as in `Run.state`; at rest and silent if None.
+        record: Names of state variables (`state_names`) to record after every step.
+        backend: "numba" is the fused kernel, "torch" the step-by-step reference, "auto" the kernel
+            wherever it can serve.
+        checkpoint_every: Keep the state only every so many steps and recompute the rest in the
+            backward pass.
+
+    Raises:
+        ValueError: On shapes that do not fit, a delay below 1 or above T, an unknown state variable,
+            or a backend that cannot serve.
+
+    >>> from rheobase.neurons.lif import LIF
+    >>> ring = torch.tensor([[0.0, 0.0, 2.0], [2.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
+    >>> kick = torch.zeros(6, 1, 3)
+    >>> kick[0, 0, 0] = 2.0
+    >>> recurrent([Group("", LIF(tau_m=1.0), 3)], kick, ring).output[:, 0].argmax(1).tolist()
+    [0, 1, 2, 0, 1, 2]
+    """
+    check_input(current, checkpoint_every)
+    check_connections(groups, current, weight, delay)
+    for name in record:
+        if name not in state_names(groups):
+            raise ValueError(unknown("state variable", name, state_names(groups)))
+    depth = 1 if delay is None else int(delay.max())
+    start = _start(groups, current, state, depth)
+    return _reference(groups, current, weight, delay, start, record)
+
+
+def check_connections(
+    groups: Sequence[Group], current: Tensor | Constant, weight: Tensor, delay: Tensor | None
+) -> None:
+    """Refuse weights and delays that do not fit the neurons and the sequence."""
+    size = sum(g.size for g in groups)
+    steps, _, *shape = current.shape
+    if shape != [size]:
+        raise ValueError(f"current: got shape {tuple(current.shape)}, wanted [T, B, {size}]")
+    if weight.dim() not in (2, 3) or tuple(weight.shape[-2:]) != (size, size):
+        raise ValueError(
+            f"weight: got shape {tuple(weight.shape)}, wanted ({size}, {size}) or (taps, {size}, {size}): "
+            "to each neuron (first) from each neuron (last)"
+        )
+    if delay is None:
+        return
+    if delay.shape != weight.shape or delay.dtype != torch.int64:
+        raise ValueError(
+            f"delay: got {delay.dtype} of shape {tuple(delay.shape)}, wanted int64 of the weight's shape "
+            f"{tuple(weight.shape)}"
+        )
+    low, high = int(delay.min()), int(delay.max())
+    if low < 1:
+        raise ValueError(f"delay: got {low} steps, wanted at least 1: a spike takes effect in a later step")
+    if high > steps:
+        raise ValueError(
+            f"delay: got {high} steps, longer than the sequence of {steps}: no such spike could arrive; "
+            "use shorter delays or a longer sequence"
+        )
+
+
+def _start(
+    groups: Sequence[Group], current: Tensor | Constant, state: Mapping[str, Tensor] | None, depth: int
+) -> dict[str, Tensor]:
+    """The given state, checked, or the state at rest."""
+    batch, size = current.shape[1], current.shape[2]
+    shapes = {g.label(v): (batch, g.size) for g in groups for v in g.neuron.initial()}
+    shapes[HISTORY] = (depth, batch, size)
+    if state is not None:
+        if set(state) != set(shapes):
+            raise ValueError(f"state: got the variables {sorted(state)}, wanted {sorted(shapes)}")
+        for name, shape in shapes.items():
+            if tuple(state[name].shape) != shape:
+                raise ValueError(f"state '{name}': got shape {tuple(state[name].shape)}, wanted {shape}")
+        return dict(state)
+    start: dict[str, Tensor] = {}
+    like = {"dtype": current.dtype, "device": current.device}
+    for g in groups:
+        for variable, value in g.neuron.initial().items():
+            if isinstance(value, Tensor):
+                start[g.label(variable)] = value.to(current.dtype).expand(batch, g.size)
+            else:
+                start[g.label(variable)] = torch.full((batch, g.size), float(value), **like)
+    start[HISTORY] = torch.zeros(shapes[HISTORY], **like)
+    return start
+
+
+def by_delay(weight: Tensor, delay: Tensor | None) -> dict[int, Tensor]:
+    """The weights `[N, N]` of the connections of each delay that occurs (zero elsewhere).
+
+    >>> by_delay(torch.ones(2, 2), torch.tensor([[1, 3], [3, 1]]))[3]
+    tensor([[0., 1.],
+            [1., 0.]])
+    """
+    taps = weight if weight.dim() == 3 else weight[None]
+    if delay is None:
+        return {1: taps.sum(0)}
+    steps = delay.reshape(taps.shape)
+    return {d: torch.where(steps == d, taps, 0.0).sum(0) for d in sorted(set(delay.flatten().tolist()))}
+
+
+def _reference(
+    groups: Sequence[Group],
+    current: Tensor | Constant,
+    weight: Tensor,
+    delay: Tensor | None,
+    state: dict[str, Tensor],
+    record: Sequence[str],
+) -> Run:
+    """The equations themselves, one step after another."""
+    if isinstance(current, Constant):
+        inputs: Sequence[Tensor] = [current.value] * current.steps
+    else:
+        inputs = current.unbind(0)
+    columns = {d: w.t() for d, w in by_delay(weight, delay).items()}
+    emitted = list(state[HISTORY].unbind(0))
+    depth = len(emitted)
+    now = [State({v: state[g.label(v)] for v in g.neuron.initial()}) for g in groups]
+    traces: dict[str, list[Tensor]] = {name: [] for name in record}
+    sizes = [g.size for g in groups]
+    for value in inputs:
+        for d, w in columns.items():
+            value = value + emitted[-d] @ w
+        out = []
+        for i, (g, part) in enumerate(zip(groups, value.split(sizes, -1), strict=True)):
+            now[i], z = g.neuron.step(now[i], part)
+            out.append(z)
+            for variable in now[i]:
+                if g.label(variable) in traces:
+                    traces[g.label(variable)].append(now[i][variable])
+        emitted.append(torch.cat(out, -1) if len(out) > 1 else out[0])
+    last = {g.label(v): x for g, s in zip(groups, now, strict=True) for v, x in s.items()}
+    last[HISTORY] = torch.stack(emitted[-depth:])
+    return Run(torch.stack(emitted[depth:]), last, {n: torch.stack(v) for n, v in traces.items()})
