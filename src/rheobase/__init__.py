@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rheobase.layers.neurons import Neurons as Neurons
     from rheobase.layers.over_time import OverTime as OverTime
     from rheobase.networks.feed_forward import FeedForward as FeedForward
+    from rheobase.neurons.adaptive_lif import AdaptiveLIF as AdaptiveLIF
     from rheobase.neurons.base import Neuron as Neuron
     from rheobase.neurons.base import State as State
     from rheobase.neurons.integrate_and_fire import IntegrateAndFire as IntegrateAndFire
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 # The same once more, for use at run time; a test holds the two together.
 _HOMES = {
+    "AdaptiveLIF": "rheobase.neurons.adaptive_lif",
     "BPTT": "rheobase.rules.bptt",
     "Config": "rheobase.config",
     "Constant": "rheobase.kernels.constant",

@@ -65,7 +65,7 @@ def test_reference(cls: type[SpikingNeuron], surrogate: type[Surrogate]) -> None
     check(cls, surrogate, "torch", reset="value", timing="delayed", relative=True)
 
 
-@pytest.mark.parametrize("timing", ["immediate", "delayed", "old"])
+@pytest.mark.parametrize("timing", ["immediate", "delayed", "old", "late"])
 @pytest.mark.parametrize("reset", ["subtract", "value", "none"])
 @pytest.mark.parametrize("cls", SPIKING)
 def test_reference_in_every_order(cls: type[SpikingNeuron], reset: str, timing: str) -> None:

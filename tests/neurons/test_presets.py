@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.sequence import Backend, sequence
+from rheobase.neurons.adaptive_lif import AdaptiveLIF
 from rheobase.neurons.base import Neuron
 from rheobase.neurons.integrate_and_fire import IntegrateAndFire
 from rheobase.neurons.lif import LIF
 from rheobase.neurons.synaptic_integrator import SynapticIntegrator
 from rheobase.neurons.synaptic_lif import SynapticLIF
+from rheobase.registry import catalogue
 from rheobase.surrogate import SpikeItself, Surrogate
 
 backends = pytest.mark.parametrize("backend", ["torch", "numba"])
@@ -220,36 +222,117 @@ def triangular(u: Tensor) -> Tensor:
     return 0.3 * torch.clamp(1.0 - u.abs(), min=0.0)
 
 
+def silenced(z: Tensor, recent: list[Tensor], steps: int) -> Tensor:
+    """No spike where there was one in the last `steps` steps (a buffer of past spikes, as LSNN's code)."""
+    for past in recent[-steps:] if steps else []:
+        z = torch.where(past > 0, 0.0, z)
+    return z
+
+
 @backends
+@pytest.mark.parametrize("refractory", [0, 3])
 @pytest.mark.parametrize("threshold", [1.0, 0.03])
-def test_srnn_integrate_and_fire(threshold: float, backend: Backend) -> None:
-    """v = v + i - z thr, z from the old v, x = (v - thr)/thr."""
+def test_srnn_integrate_and_fire(threshold: float, refractory: int, backend: Backend) -> None:
+    """v = v + i - z thr with the last step's z; the new z is from the old v, x = (v - thr)/thr."""
     x = drive(0.0, 0.5 * threshold, torch.float64)
-    v = torch.zeros(2, 5, dtype=torch.float64)
+    v = z = torch.zeros(2, 5, dtype=torch.float64)
     spikes, membranes = [], []
     for i in x:
-        z = step((v - threshold) / threshold, triangular)
-        v = v + i - z * threshold
+        new_v = v + i - z * threshold
+        z = silenced(step((v - threshold) / threshold, triangular), spikes, refractory)
+        v = new_v
         spikes.append(z)
         membranes.append(v)
-    neuron = IntegrateAndFire.preset("srnn", threshold=threshold)
+    neuron = IntegrateAndFire.preset("srnn", threshold=threshold, refractory=float(refractory))
     check(neuron, x, torch.stack(spikes), torch.stack(membranes), backend)
 
 
 @backends
+@pytest.mark.parametrize("refractory", [0, 3])
 @pytest.mark.parametrize("threshold", [1.0, 0.03])
-def test_srnn_lif(threshold: float, backend: Backend) -> None:
-    """v = alpha v + (1 - alpha) i - z thr, z from the old v, x = (v - thr)/thr."""
+def test_srnn_lif(threshold: float, refractory: int, backend: Backend) -> None:
+    """v = alpha v + (1 - alpha) i - z thr with the last step's z; the new z is from the old v."""
     decay = math.exp(-1.0 / 20.0)
     x = drive(0.0, 8.0 * threshold, torch.float64)
-    v = torch.zeros(2, 5, dtype=torch.float64)
+    v = z = torch.zeros(2, 5, dtype=torch.float64)
     spikes, membranes = [], []
     for i in x:
-        z = step((v - threshold) / threshold, triangular)
-        v = decay * v + (1.0 - decay) * i - z * threshold
+        new_v = decay * v + (1.0 - decay) * i - z * threshold
+        z = silenced(step((v - threshold) / threshold, triangular), spikes, refractory)
+        v = new_v
         spikes.append(z)
         membranes.append(v)
-    check(LIF.preset("srnn", threshold=threshold), x, torch.stack(spikes), torch.stack(membranes), backend)
+    neuron = LIF.preset("srnn", threshold=threshold, refractory=float(refractory))
+    check(neuron, x, torch.stack(spikes), torch.stack(membranes), backend)
+
+
+@backends
+@pytest.mark.parametrize(
+    ("preset", "tau_a", "beta", "refractory"), [("srnn", 200.0, 1.6, 0), ("lsnn", 700.0, 1.8, 5)]
+)
+def test_lsnn_adaptive_lif(preset: str, tau_a: float, beta: float, refractory: int, backend: Backend) -> None:
+    """b = rho b + (1 - rho) z, thr = 0.01 + beta b; v and z as above, both with the adaptive thr."""
+    decay, rho = math.exp(-1.0 / 20.0), math.exp(-1.0 / tau_a)
+    betas = torch.tensor([0.0, 0.0, beta, beta, beta], dtype=torch.float64)
+    x = drive(0.0, 0.1, torch.float64)
+    v = z = b = torch.zeros(2, 5, dtype=torch.float64)
+    spikes, membranes, adaptations = [], [], []
+    for i in x:
+        b = rho * b + (1.0 - rho) * z
+        thr = 0.01 + betas * b
+        new_v = decay * v + (1.0 - decay) * i - z * thr
+        z = silenced(step((v - thr) / thr, triangular), spikes, refractory)
+        v = new_v
+        spikes.append(z)
+        membranes.append(v)
+        adaptations.append(b)
+    neuron = AdaptiveLIF.preset(preset, beta=betas)
+    assert AdaptiveLIF.preset(preset).beta == beta
+    check(neuron, x, torch.stack(spikes), torch.stack(membranes), backend)
+    run = sequence(neuron, x, record=["b"], backend=backend)
+    assert torch.equal(run.traces["b"], torch.stack(adaptations))
+
+
+@backends
+@pytest.mark.parametrize("refractory", [0, 3])
+def test_eprop_adaptive_lif(refractory: int, backend: Backend) -> None:
+    """v = alpha v + i - z thr, b = rho b + z with the last step's z; x = (v - (thr + beta b))/thr."""
+    decay, rho, threshold, beta = math.exp(-1.0 / 20.0), math.exp(-1.0 / 2000.0), 0.6, 0.17
+    x = drive(0.0, 0.3, torch.float64)
+    v = z = b = silent = torch.zeros(2, 5, dtype=torch.float64)
+    spikes, membranes, adaptations = [], [], []
+    for i in x:
+        v = decay * v + i - z * threshold
+        b = rho * b + z
+        z = torch.where(silent > 0, 0.0, step((v - (threshold + beta * b)) / threshold, triangular))
+        silent = torch.where(z > 0, float(refractory), (silent - 1.0).clamp(min=0.0))
+        spikes.append(z)
+        membranes.append(v)
+        adaptations.append(b)
+    neuron = AdaptiveLIF.preset(
+        "eprop", threshold=threshold, tau_a=2000.0, beta=beta, refractory=float(refractory)
+    )
+    check(neuron, x, torch.stack(spikes), torch.stack(membranes), backend)
+    run = sequence(neuron, x, record=["b"], backend=backend)
+    assert torch.equal(run.traces["b"], torch.stack(adaptations))
+
+
+@backends
+def test_adding_problem_cell(backend: Backend) -> None:
+    """v = alpha v + (1 - alpha) 2 I; b = rho b + (1 - rho) z of the last step, rho = 1/e; v <- v (1 - z)."""
+    decay, rho = math.exp(-1.0 / 20.0), math.exp(-1.0)
+    x = drive(-2.0, 8.0, torch.float64)
+    v = z = b = torch.zeros(2, 5, dtype=torch.float64)
+    spikes, membranes = [], []
+    for i in x:
+        v = decay * v + (1.0 - decay) * (2.0 * i)
+        b = rho * b + (1.0 - rho) * z
+        threshold = 1.0 + 0.1 * b
+        z = step((v - threshold) / threshold, triangular, strict=False)
+        v = (1.0 - z) * v
+        spikes.append(z)
+        membranes.append(v)
+    check(AdaptiveLIF.preset("adding"), x, torch.stack(spikes), torch.stack(membranes), backend)
 
 
 @backends
@@ -272,10 +355,10 @@ def test_eprop_lif(refractory: int, backend: Backend) -> None:
 
 
 def test_every_preset_can_be_built_and_keeps_its_name_out_of_the_options() -> None:
-    for cls in (LIF, IntegrateAndFire, SynapticLIF, SynapticIntegrator):
+    for cls in catalogue(Neuron).values():
         for name, options in cls.presets.items():
             neuron = cls.preset(name)
-            assert all(getattr(neuron, key) == value for key, value in options.items())
+            assert all(getattr(neuron, key) == value for key, value in options.items()), name
             assert isinstance(getattr(neuron, "surrogate", None), Surrogate | None)
 
 

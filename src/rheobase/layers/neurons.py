@@ -163,8 +163,21 @@ def _bounds(neuron: Neuron, name: str, initial: Tensor) -> tuple[float, float]:
 
 
 def is_spiking(neuron: Neuron) -> bool:
-    """Whether what the model emits are spikes (and not, say, a read-out's membrane)."""
+    """Whether what the model emits are spikes (and not, say, a read-out's membrane).
+
+    >>> from rheobase.neurons.leaky_integrator import LeakyIntegrator
+    >>> from rheobase.neurons.lif import LIF
+    >>> is_spiking(LIF(refractory=2.0, timing="late")), is_spiking(LeakyIntegrator())
+    (True, False)
+    """
     t = trace(neuron)
-    return any(t.tape.nodes[n].op == "spike" for n in t.live([t.emitted])) and (
-        t.emitted not in t.new_states.values()
-    )
+    nodes = t.tape.nodes
+
+    def binary(n: int) -> bool:  # a spike that is kept as a state variable is emitted all the same
+        op, args = nodes[n].op, nodes[n].args
+        if op == "where":
+            return binary(args[1]) and binary(args[2])
+        return op == "spike" or (op == "const" and nodes[n].value in (0.0, 1.0))
+
+    fires = any(nodes[n].op == "spike" for n in t.live([t.emitted]))
+    return fires and (t.emitted not in t.new_states.values() or binary(t.emitted))

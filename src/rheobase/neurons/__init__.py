@@ -1,6 +1,7 @@
 """Neuron models, one per file; each is its equations, written once (see `rheobase.neurons.base`)."""
 
 from rheobase.neurons import (
+    adaptive_lif,
     base,
     dynamics,
     integrate_and_fire,
@@ -12,6 +13,7 @@ from rheobase.neurons import (
 )
 
 __all__ = [
+    "adaptive_lif",
     "base",
     "dynamics",
     "integrate_and_fire",

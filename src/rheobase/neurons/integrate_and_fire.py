@@ -29,8 +29,15 @@ class IntegrateAndFire(SpikingNeuron):
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # A spiking recurrent network for memtransistor crossbars: spike and reset from the old membrane.
-        "srnn": {"timing": "old", "detach": False, "relative": True, "surrogate": Triangular()},
+        # A spiking recurrent network for memtransistor crossbars: spike from the old membrane, reset a step
+        # later.
+        "srnn": {
+            "timing": "late",
+            "detach": False,
+            "relative": True,
+            "refractory_mode": "mute",
+            "surrogate": Triangular(),
+        },
     }
 
     resistance: Any = parameter(default=1.0, help="factor on the input current (R)")

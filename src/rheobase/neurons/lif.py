@@ -49,12 +49,14 @@ class LIF(SpikingNeuron):
             "detach": False,
             "surrogate": Sigmoid(),
         },
-        # A spiking recurrent network for memtransistor crossbars: spike and reset from the old membrane.
+        # A spiking recurrent network for memtransistor crossbars, in the LSNN papers' code: spike from the
+        # old membrane, reset a step later.
         "srnn": {
             "scaling": "leak",
-            "timing": "old",
+            "timing": "late",
             "detach": False,
             "relative": True,
+            "refractory_mode": "mute",
             "surrogate": Triangular(),
         },
         # Bellec et al. 2020 (e-prop), without adaptation; psi = 0 while refractory.

@@ -1,6 +1,6 @@
 """What all spiking neurons share: threshold, reset, refractoriness, and the order of these.
 
-A model says how its state moves without spikes (`integrate`); the three orders below turn that
+A model says how its state moves without spikes (`integrate`); the four orders below turn that
 into a step. x = v - threshold (or (v - threshold)/threshold), z = 1 where x > 0 (or x >= 0).
 
     timing        one step
@@ -8,7 +8,10 @@ into a step. x = v - threshold (or (v - threshold)/threshold), z = 1 where x > 0
     delayed       reset by the spike of the previous step; z from the new membrane. Subtraction
                   acts like a current of this step, reset to a value before integrating. The
                   membrane that one records still shows the crossing (snnTorch)
-    old           z from the old membrane; integrate; reset (Zenke's tutorials, LSNN)
+    old           z from the old membrane; integrate; reset (Zenke's tutorials)
+    late          z from the old membrane; integrate; reset by the spike of the step before, which is
+                  kept as a state variable `z`. Without refractoriness, each crossing fires twice and
+                  is reset twice (the code of the LSNN papers)
 
     reset         subtract: v - z threshold      value: (1 - z) v + z v_reset      none: v
 
@@ -36,7 +39,7 @@ class SpikingNeuron(Neuron):
     reset: Literal["subtract", "value", "none"] = option(
         default="subtract", help="what a spike does to the membrane"
     )
-    timing: Literal["immediate", "delayed", "old"] = option(
+    timing: Literal["immediate", "delayed", "old", "late"] = option(
         default="immediate", help="order of spike and reset within a step"
     )
     strict: bool = option(default=True, help="fire above the threshold only, not at it")
@@ -71,12 +74,25 @@ class SpikingNeuron(Neuron):
 
     def initial(self) -> State:
         counter = {"refractory": 0.0} if self.refractory_steps else {}
-        return State(**self.rest(), **counter)
+        last = {"z": 0.0} if self.timing == "late" else {}
+        return State(**self.rest(), **counter, **last)
+
+    def level(self, state: State) -> Value:
+        """The membrane value at which the neuron fires in this state."""
+        return self.threshold
+
+    def unit(self, state: State) -> Value:
+        """What the distance from the threshold is measured in, if `relative`."""
+        return self.level(state)
+
+    def drop(self, state: State) -> Value:
+        """What reset "subtract" takes off the membrane."""
+        return self.level(state)
 
     def excess(self, state: State) -> Value:
         """How far the membrane is above the threshold."""
-        x = state.v - self.threshold
-        return x / self.threshold if self.relative else x
+        x = state.v - self.level(state)
+        return x / self.unit(state) if self.relative else x
 
     def fire(self, state: State) -> Value:
         """1 where the neuron fires in this state, else 0."""
@@ -87,7 +103,7 @@ class SpikingNeuron(Neuron):
         """The state after the reset that spikes `z` cause."""
         r = stop_gradient(z) if self.detach else z
         if self.reset == "subtract":
-            state = state.replace(v=state.v - r * self.threshold)
+            state = state.replace(v=state.v - r * self.drop(state))
         elif self.reset == "value":
             state = state.replace(v=(1.0 - r) * state.v + r * self.v_reset)
         if self.refractory_steps:
@@ -101,6 +117,10 @@ class SpikingNeuron(Neuron):
             moved = self._move(state, current)
             z = self.fire(moved)
             return self.settle(moved, z), z
+        if self.timing == "late":
+            after = self.settle(self._move(state, current), state.z)
+            z = self.fire(after.replace(v=state.v))
+            return after.replace(z=z), z
         before = self.fire(state)
         if self.timing == "delayed" and self.reset == "value":
             after = self._move(self.settle(state, before), current)
@@ -111,6 +131,8 @@ class SpikingNeuron(Neuron):
     def _move(self, state: State, current: Value) -> State:
         """`integrate`, with the refractory period."""
         moved = self.integrate(state, current)
+        if self.timing == "late":
+            moved = moved.replace(z=state.z)
         if not self.refractory_steps:
             return moved
         moved = moved.replace(refractory=state.refractory)
