@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rheobase.layers.network import Record as Record
     from rheobase.layers.neurons import Neurons as Neurons
     from rheobase.layers.over_time import OverTime as OverTime
+    from rheobase.layers.recurrent import Recurrent as Recurrent
     from rheobase.networks.feed_forward import FeedForward as FeedForward
     from rheobase.neurons.adaptive_lif import AdaptiveLIF as AdaptiveLIF
     from rheobase.neurons.base import Neuron as Neuron
@@ -73,6 +74,7 @@ _HOMES = {
     "Neurons": "rheobase.layers.neurons",
     "OverTime": "rheobase.layers.over_time",
     "Record": "rheobase.layers.network",
+    "Recurrent": "rheobase.layers.recurrent",
     "SpikingNeuron": "rheobase.neurons.spiking",
     "State": "rheobase.neurons.base",
     "SynapticIntegrator": "rheobase.neurons.synaptic_integrator",

@@ -129,7 +129,7 @@ def test_errors() -> None:
         net(X, record=["hidden.spike"])
     with pytest.raises(ValueError, match=r"unknown signal 'fc\.v'"):
         net(X, record=["fc.v"])
-    with pytest.raises(ValueError, match=r"unknown layer of neurons 'hiden'; did you mean 'hidden'"):
+    with pytest.raises(ValueError, match=r"unknown layer with state 'hiden'; did you mean 'hidden'"):
         net(X, state={"hiden": {}})
     with pytest.raises(ValueError, match="state 'v': got shape"):
         net(X, state={"readout": {"v": torch.zeros(3, 5)}})

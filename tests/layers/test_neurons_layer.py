@@ -9,7 +9,8 @@ import torch
 
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.sequence import sequence
-from rheobase.layers.neurons import Neurons, is_spiking
+from rheobase.layers.neurons import Neurons
+from rheobase.layers.population import is_spiking
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
 from rheobase.neurons.lif import LIF
 from rheobase.neurons.synaptic_integrator import SynapticIntegrator

@@ -81,8 +81,8 @@ def recurrent(
             backward pass.
 
     Raises:
-        ValueError: On shapes that do not fit, a delay below 1 or above T, an unknown state variable,
-            or a backend that cannot serve.
+        ValueError: On shapes that do not fit, a delay below 1, or above T where no state is given, an
+            unknown state variable, or a backend that cannot serve.
 
     >>> from rheobase.neurons.lif import LIF
     >>> ring = torch.tensor([[0.0, 0.0, 2.0], [2.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
@@ -92,7 +92,7 @@ def recurrent(
     [0, 1, 2, 0, 1, 2]
     """
     check_input(current, checkpoint_every)
-    check_connections(groups, current, weight, delay)
+    check_connections(groups, current, weight, delay, given=state is not None)
     for name in record:
         if name not in state_names(groups):
             raise ValueError(unknown("state variable", name, state_names(groups)))
@@ -102,9 +102,17 @@ def recurrent(
 
 
 def check_connections(
-    groups: Sequence[Group], current: Tensor | Constant, weight: Tensor, delay: Tensor | None
+    groups: Sequence[Group],
+    current: Tensor | Constant,
+    weight: Tensor,
+    delay: Tensor | None,
+    *,
+    given: bool = False,
 ) -> None:
-    """Refuse weights and delays that do not fit the neurons and the sequence."""
+    """Refuse weights and delays that do not fit the neurons and the sequence.
+
+    Where a state is `given`, spikes of before arrive, and delays may be longer than the sequence.
+    """
     size = sum(g.size for g in groups)
     steps, _, *shape = current.shape
     if shape != [size]:
@@ -124,7 +132,7 @@ def check_connections(
     low, high = int(delay.min()), int(delay.max())
     if low < 1:
         raise ValueError(f"delay: got {low} steps, wanted at least 1: a spike takes effect in a later step")
-    if high > steps:
+    if high > steps and not given:
         raise ValueError(
             f"delay: got {high} steps, longer than the sequence of {steps}: no such spike could arrive; "
             "use shorter delays or a longer sequence"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.products import linear
+from rheobase.layers.connection import Signs, Weights, make_weight
 from rheobase.layers.over_time import over_time
-
-Weights = Literal["uniform", "normal"]
 
 
 class Dense(nn.Module):
@@ -28,6 +26,9 @@ class Dense(nn.Module):
         bias: Whether to add a constant current per postsynaptic unit.
         gain: Factor on the initial weights.
         weights: Distribution of the initial weights.
+        signs: +1 or -1 per presynaptic unit, or the share of excitatory units, drawn at random.
+        density: Share of the possible connections that exist, drawn at random; initial weights are then
+            those of the remaining number of inputs.
 
     Shape: `[T, B, inputs] -> [T, B, outputs]` (or `[T, B, ...]` with `inputs` values per sample).
 
@@ -38,20 +39,25 @@ class Dense(nn.Module):
     torch.Size([5, 4, 2])
     """
 
+    weight: Tensor
+
     def __init__(
-        self, inputs: int, outputs: int, *, bias: bool = True, gain: float = 1.0, weights: Weights = "uniform"
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        bias: bool = True,
+        gain: float = 1.0,
+        weights: Weights = "uniform",
+        signs: Signs | None = None,
+        density: float = 1.0,
     ) -> None:
         super().__init__()
         if inputs < 1 or outputs < 1:
             raise ValueError(f"Dense: got {inputs} inputs and {outputs} outputs, wanted at least 1 each")
         self.inputs, self.outputs = inputs, outputs
+        make_weight(self, outputs, inputs, gain=gain, weights=weights, signs=signs, density=density)
         bound = 1.0 / math.sqrt(inputs)
-        weight = torch.empty(outputs, inputs)
-        if weights == "normal":
-            weight.normal_(0.0, gain * bound)
-        else:
-            weight.uniform_(-gain * bound, gain * bound)
-        self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor | Constant) -> Tensor | Constant:

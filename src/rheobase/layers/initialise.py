@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
 from rheobase.layers.network import Network
-from rheobase.layers.neurons import Neurons
+from rheobase.layers.stateful import NeuronLayer
 
 LOW, HIGH, HALVINGS = 1e-3, 1e3, 24  # bounds of the factor, and steps of the bisection (in its logarithm)
 
@@ -45,6 +45,7 @@ def match_rates(
         ValueError: If `rate` is not between 0 and 1, or the network has batch norm.
 
     >>> from rheobase.layers.dense import Dense
+    >>> from rheobase.layers.neurons import Neurons
     >>> from rheobase.neurons.lif import LIF
     >>> net = Network(dense=Dense(50, 200), hidden=Neurons(LIF()))
     >>> reached = match_rates(net, torch.rand(40, 8, 50), rate=0.05, last=True)
@@ -63,7 +64,7 @@ def match_rates(
     reached: dict[str, float] = {}
     before: list[nn.Module] = []
     for name, layer in network.layers.items():
-        if not isinstance(layer, Neurons):
+        if not isinstance(layer, NeuronLayer):
             before.append(layer)
             continue
         weights = [w for module in before for w in _connections(module)]
@@ -82,7 +83,7 @@ def _connections(module: nn.Module) -> list[Tensor]:
     return [p for p in module.parameters() if p.dim() >= 2]
 
 
-def _emitted(before: list[nn.Module], layer: Neurons, inputs: Tensor | Constant) -> Tensor:
+def _emitted(before: list[nn.Module], layer: NeuronLayer, inputs: Tensor | Constant) -> Tensor:
     for module in before:
         inputs = module(inputs)
     output: Tensor = layer(inputs).output
@@ -90,7 +91,7 @@ def _emitted(before: list[nn.Module], layer: Neurons, inputs: Tensor | Constant)
 
 
 def _bisect(
-    before: list[nn.Module], layer: Neurons, weight: Tensor, inputs: Tensor | Constant, rate: float
+    before: list[nn.Module], layer: NeuronLayer, weight: Tensor, inputs: Tensor | Constant, rate: float
 ) -> None:
     """Scale `weight`, in front of `layer`, so that it fires at `rate`."""
     original = weight.clone()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
 from rheobase.layers.dense import Dense
-from rheobase.layers.neurons import Neurons
+from rheobase.layers.stateful import NeuronLayer, Stateful
 from rheobase.registry import unknown
 
 NetworkState = Mapping[str, Mapping[str, Tensor]]
@@ -23,7 +23,7 @@ class Record:
     Attributes:
         output: What the last layer emitted at each step, `[T, B, N]`.
         signals: The signals asked for, by "layer.spikes" or "layer.<state variable>", `[T, B, N]`.
-        state: The final state per layer of neurons; pass it back in to go on.
+        state: The final state per layer that has one; pass it back in to go on.
     """
 
     output: Tensor
@@ -46,13 +46,14 @@ torch.export.register_dataclass(Record, serialized_type_name="rheobase.Record")
 class Network(nn.Module):
     """Layers in sequence, each with a name.
 
-    Layers of neurons (`Neurons`) carry state; all others act on each time step alone.
+    `Stateful` layers (`Neurons`, `Recurrent`, `Delayed`) carry state; all others act on each time step alone.
 
     Args:
         layers: Modules by name, in order. Modules that know no time go into `OverTime`.
 
     >>> import torch
     >>> from rheobase.layers.dense import Dense
+    >>> from rheobase.layers.neurons import Neurons
     >>> from rheobase.neurons.lif import LIF
     >>> net = Network(fc=Dense(4, 8), hidden=Neurons(LIF()), out=Dense(8, 2), readout=Neurons(LIF()))
     >>> record = net(torch.rand(10, 3, 4), record=["hidden.spikes", "readout.v"])
@@ -67,9 +68,13 @@ class Network(nn.Module):
             raise ValueError("Network: got no layers, wanted at least one")
         self.layers = nn.ModuleDict(layers)
 
-    def neurons(self) -> dict[str, Neurons]:
+    def neurons(self) -> dict[str, NeuronLayer]:
         """The layers of neurons by name."""
-        return {n: m for n, m in self.layers.items() if isinstance(m, Neurons)}
+        return {n: m for n, m in self.layers.items() if isinstance(m, NeuronLayer)}
+
+    def stateful(self) -> dict[str, Stateful]:
+        """The layers that carry state by name: those of neurons, and delayed connections."""
+        return {n: m for n, m in self.layers.items() if isinstance(m, Stateful)}
 
     @property
     def spiking(self) -> tuple[str, ...]:
@@ -110,8 +115,8 @@ class Network(nn.Module):
             if name not in known:
                 raise ValueError(unknown("signal", name, known))
         for name in state or {}:
-            if name not in self.neurons():
-                raise ValueError(unknown("layer of neurons", name, self.neurons()))
+            if name not in self.stateful():
+                raise ValueError(unknown("layer with state", name, self.stateful()))
         signals: dict[str, Tensor] = {}
         states: dict[str, dict[str, Tensor]] = {}
         layers = list(self.layers.items())
@@ -119,7 +124,7 @@ class Network(nn.Module):
         for i, (name, layer) in enumerate(layers):
             if i <= done:
                 continue
-            if not isinstance(layer, Neurons):
+            if not isinstance(layer, Stateful):
                 x = layer(x)
                 continue
             behind = layers[i + 1][1] if i + 1 < len(layers) else None

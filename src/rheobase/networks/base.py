@@ -49,7 +49,7 @@ class Architecture(Config, ABC):
     def settle(self, network: Network, inputs: Tensor | Constant) -> None:
         """Scale a new network's weights by what its neurons do on a batch, if that was asked for."""
         if self.initial_rate is not None:
-            dt = next(iter(network.neurons().values())).neuron.dt
+            dt = next(iter(network.neurons().values())).dt
             match_rates(network, inputs, self.initial_rate * dt / 1000.0)
 
     @abstractmethod

@@ -7,7 +7,8 @@ import math
 from torch import nn
 
 from rheobase.config import option
-from rheobase.layers.dense import Dense, Weights
+from rheobase.layers.connection import Weights
+from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network
 from rheobase.networks.base import Architecture
 from rheobase.neurons.base import Neuron

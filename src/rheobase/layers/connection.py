@@ -1,0 +1,137 @@
+"""Weights of connections: how they are drawn, which exist, and which sign they may have.
+
+`make_weight` gives a module its `weight` [to, from], the same way for dense, delayed and recurrent
+connections. Without constraints it is a plain parameter. With signs or absent connections it is
+parametrised (`torch.nn.utils.parametrize`): the trained values are `parametrizations.weight.original`, and
+`weight` is what they come to,
+
+    weight = mask * P(original),   P: the nearest weight of the presynaptic neuron's sign, or 0
+
+Dale's law: all that leaves a neuron has its sign. P is a projection (see `projection`), so no weight ever
+crosses zero, whichever optimizer steps, and one at zero can grow again. Signs and mask are buffers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from rheobase.layers.projection import projected
+
+Weights = Literal["uniform", "normal"]
+#: +1 or -1 per presynaptic neuron, or the share of those with +1, drawn at random.
+Signs = Tensor | Sequence[int] | float
+
+
+class Constraint(nn.Module):
+    """The parametrisation of a constrained `weight` [to, from].
+
+    Args:
+        signs: +1 or -1 per presynaptic neuron, `[from]`, or None.
+        mask: Which connections exist, bool `[to, from]`, or None for all.
+    """
+
+    signs: Tensor | None
+    mask: Tensor | None
+
+    def __init__(self, signs: Tensor | None, mask: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("signs", signs)
+        self.register_buffer("mask", mask)
+
+    def forward(self, original: Tensor) -> Tensor:
+        """The weights that the trained values come to."""
+        weight = original
+        if self.signs is not None:
+            zero = torch.zeros_like(self.signs)
+            low = torch.where(self.signs > 0, zero, -torch.inf)
+            high = torch.where(self.signs < 0, zero, torch.inf)
+            weight = projected(original, low, high)
+        return weight if self.mask is None else weight * self.mask
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The trained values that stand for `weight`, which must keep the constraints."""
+        return weight
+
+
+def make_weight(
+    module: nn.Module,
+    outputs: int,
+    inputs: int,
+    *,
+    gain: float = 1.0,
+    weights: Weights = "uniform",
+    signs: Signs | None = None,
+    density: float = 1.0,
+    self_connections: bool = True,
+) -> None:
+    """Give `module` its `weight` `[outputs, inputs]`, drawn from torch's global generator.
+
+    With n = density * inputs connections per neuron, initial weights are uniform in +-gain/sqrt(n), or normal
+    with a standard deviation of gain/sqrt(n); signs, if given, replace their own.
+
+    Args:
+        module: The layer.
+        outputs, inputs: Number of postsynaptic and of presynaptic units.
+        gain, weights: Scale and distribution of the initial weights.
+        signs: See `Signs`; None leaves signs free.
+        density: Share of all possible connections that exist, drawn at random.
+        self_connections: Whether unit i may connect to unit i.
+
+    Raises:
+        ValueError: On a density that leaves no connection, or signs that are not one +1 or -1 per input.
+    """
+    spread = gain / math.sqrt(max(1.0, density * inputs))
+    weight = torch.empty(outputs, inputs)
+    if weights == "normal":
+        weight.normal_(0.0, spread)
+    else:
+        weight.uniform_(-spread, spread)
+    chosen = None if signs is None else _signs(signs, inputs).to(weight.dtype)
+    possible = torch.ones(outputs, inputs, dtype=torch.bool)
+    if not self_connections:
+        possible.fill_diagonal_(False)
+    mask = _thinned(possible, density) if density != 1.0 else possible
+    if chosen is not None:
+        weight = weight.abs() * chosen
+    constrained = chosen is not None or not bool(mask.all())
+    module.register_parameter("weight", nn.Parameter(weight * mask if constrained else weight))
+    if constrained:
+        constraint = Constraint(chosen, None if bool(mask.all()) else mask)
+        parametrize.register_parametrization(module, "weight", constraint)
+
+
+def _signs(signs: Signs, inputs: int) -> Tensor:
+    if isinstance(signs, (int, float)):
+        if not 0.0 <= signs <= 1.0:
+            raise ValueError(f"signs: got a share of {signs} excitatory neurons, wanted 0 to 1")
+        order = torch.randperm(inputs)
+        return torch.where(order < round(signs * inputs), 1, -1)
+    values = torch.as_tensor(signs)
+    if tuple(values.shape) != (inputs,):
+        raise ValueError(
+            f"signs: got shape {tuple(values.shape)}, wanted one sign per presynaptic neuron, ({inputs},)"
+        )
+    if not bool((values.abs() == 1).all()):
+        raise ValueError(f"signs: got the values {sorted(set(values.tolist()))}, wanted +1 and -1 only")
+    return values
+
+
+def _thinned(possible: Tensor, density: float) -> Tensor:
+    """`density` of the possible connections, drawn at random."""
+    if not 0.0 < density <= 1.0:
+        raise ValueError(f"density: got {density}, wanted a share of connections above 0, at most 1")
+    places = possible.flatten().nonzero().flatten()
+    number = round(density * len(places))
+    if number == 0:
+        raise ValueError(
+            f"density: got {density}, which leaves none of {len(places)} connections; use a larger one"
+        )
+    mask = torch.zeros(possible.numel(), dtype=torch.bool)
+    mask[places[torch.randperm(len(places))[:number]]] = True
+    return mask.reshape(possible.shape)

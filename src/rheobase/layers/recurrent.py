@@ -1,0 +1,186 @@
+"""A layer of neurons that are connected among themselves.
+
+    current of neuron i at step t:  I[t, i] + sum_j weight[i, j] z[t - delay[i, j], j]
+
+The neurons may be of several models (a mixed population), side by side in one layer. Delays belong to
+connections, refractoriness to neurons, signs to the neurons that connections come from. There are no biases:
+the connection in front of the layer has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from torch import Tensor, nn
+
+from rheobase.kernels.constant import Constant
+from rheobase.kernels.recurrent import Group, recurrent, state_names
+from rheobase.kernels.sequence import Backend, Run
+from rheobase.layers.connection import Signs, Weights, make_weight
+from rheobase.layers.delays import Delays, delay_steps
+from rheobase.layers.population import Population, is_spiking
+from rheobase.layers.stateful import NeuronLayer
+from rheobase.neurons.base import Neuron
+from rheobase.registry import unknown
+
+ALONE = "all"  # name of the module that holds a layer's only, unnamed group
+
+
+class Recurrent(NeuronLayer):
+    """Neurons of one or several models with connections among them, run over whole sequences.
+
+    Args:
+        neuron: The model, or for a mixed population, model and number of neurons by name.
+        size: Number of neurons (of a single model).
+        delays: Time from a spike to its effect in ms: one number, a range (shortest, longest) from which
+            that of each connection is drawn, or a tensor `[size, size]`. One time step if None.
+        self_connections: Whether a neuron may excite itself.
+        signs: +1 or -1 per presynaptic neuron, or the share of excitatory neurons, drawn at random.
+        density: Share of the possible connections that exist, drawn at random.
+        trainable: Names of neuron parameters to train, one value per neuron; in a mixed population, in
+            each group that has them.
+        gain, weights: Scale and distribution of the initial weights: uniform in +-gain/sqrt(n), or normal
+            with that standard deviation, for n connections to each neuron.
+        backend: "auto", "numba" (fused kernel) or "torch" (step-by-step reference).
+        checkpoint_every: See `rheobase.kernels.recurrent.recurrent`.
+
+    Shape: `[T, B, size] -> [T, B, size]`. State: that of the neurons ("v", or "name.v" in a mixed
+    population), and "history" `[D, B, size]`, what was emitted in the last D steps, D the longest delay.
+
+    Raises:
+        ValueError: On groups that differ in `dt` or of which only some spike, or options that do not fit.
+
+    >>> import torch
+    >>> from rheobase.neurons.lif import LIF
+    >>> from rheobase.neurons.synaptic_lif import SynapticLIF
+    >>> layer = Recurrent({"fast": (LIF(), 3), "slow": (SynapticLIF(), 2)}, delays=(1.0, 4.0))
+    >>> run = layer(torch.ones(10, 6, 5), record=["slow.i"])
+    >>> run.output.shape, run.traces["slow.i"].shape
+    (torch.Size([10, 6, 5]), torch.Size([10, 6, 2]))
+    >>> layer.states
+    ('fast.v', 'slow.v', 'slow.i')
+    """
+
+    weight: Tensor
+    delay: Tensor | None
+
+    def __init__(
+        self,
+        neuron: Neuron | Mapping[str, tuple[Neuron, int]],
+        size: int | None = None,
+        *,
+        delays: Delays | None = None,
+        self_connections: bool = False,
+        signs: Signs | None = None,
+        density: float = 1.0,
+        trainable: Collection[str] = (),
+        gain: float = 1.0,
+        weights: Weights = "uniform",
+        backend: Backend = "auto",
+        checkpoint_every: int | None = None,
+    ) -> None:
+        super().__init__()
+        groups = _groups(neuron, size)
+        known = {name for group in groups for name in group.neuron.parameter_names()}
+        for name in trainable:
+            if name not in known:
+                raise ValueError(unknown("parameter of these neurons", name, known))
+        self.populations = nn.ModuleDict(
+            {
+                group.name or ALONE: Population(
+                    group.neuron,
+                    trainable=[n for n in trainable if n in group.neuron.parameter_names()],
+                    size=group.size,
+                )
+                for group in groups
+            }
+        )
+        self.sizes = {group.name: group.size for group in groups}
+        self.size = sum(self.sizes.values())
+        self._states = state_names(groups)
+        self.backend: Backend = backend
+        self.checkpoint_every = checkpoint_every
+        make_weight(
+            self,
+            self.size,
+            self.size,
+            gain=gain,
+            weights=weights,
+            signs=signs,
+            density=density,
+            self_connections=self_connections,
+        )
+        steps = None if delays is None else delay_steps(delays, (self.size, self.size), self.dt, least=1)
+        self.register_buffer("delay", steps)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of the state variables that can be recorded: all but "history"."""
+        return self._states
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the neurons emit spikes."""
+        return self._population(next(iter(self.sizes))).spiking
+
+    @property
+    def dt(self) -> float:
+        """Duration of one time step in ms."""
+        return self._population(next(iter(self.sizes))).dt
+
+    def groups(self) -> tuple[Group, ...]:
+        """The groups of neurons, with this layer's own (trained, moved, cast) parameters in them."""
+        return tuple(Group(name, self._population(name).bound(), size) for name, size in self.sizes.items())
+
+    def _population(self, name: str) -> Population:
+        population = self.populations[name or ALONE]
+        assert isinstance(population, Population)
+        return population
+
+    def forward(
+        self,
+        x: Tensor | Constant,
+        state: Mapping[str, Tensor] | None = None,
+        record: Sequence[str] = (),
+    ) -> Run:
+        """Run the neurons over all time steps, from `state` (at rest and silent if None)."""
+        return recurrent(
+            self.groups(),
+            x,
+            self.weight,
+            self.delay,
+            state,
+            record=record,
+            backend=self.backend,
+            checkpoint_every=self.checkpoint_every,
+        )
+
+    def extra_repr(self) -> str:
+        longest = "" if self.delay is None else f", delays up to {int(self.delay.max()) * self.dt:g} ms"
+        return f"{self.size}{longest}"
+
+
+def _groups(neuron: Neuron | Mapping[str, tuple[Neuron, int]], size: int | None) -> list[Group]:
+    if isinstance(neuron, Neuron):
+        if size is None or size < 1:
+            raise ValueError(f"Recurrent: got size {size}, wanted the number of neurons, at least 1")
+        return [Group("", neuron, size)]
+    if size is not None:
+        raise ValueError(
+            f"Recurrent: got size {size} beside named groups, which have their own; leave it out"
+        )
+    groups = [Group(name, model, number) for name, (model, number) in neuron.items()]
+    if not groups or any(group.size < 1 for group in groups):
+        raise ValueError("Recurrent: got a group without neurons, wanted at least one neuron in each")
+    if any(not name.isidentifier() for name in neuron):
+        raise ValueError(
+            f"Recurrent: got the group names {list(neuron)}, wanted words without dots or spaces"
+        )
+    steps = {group.neuron.dt for group in groups}
+    if len(steps) > 1:
+        raise ValueError(
+            f"Recurrent: got groups with time steps of {sorted(steps)} ms, wanted one; set dt alike"
+        )
+    if len({is_spiking(group.neuron) for group in groups}) > 1:
+        raise ValueError("Recurrent: got groups that spike beside groups that do not, wanted one kind")
+    return groups
