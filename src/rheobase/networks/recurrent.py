@@ -12,8 +12,8 @@ from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network
 from rheobase.layers.recurrent import Recurrent as RecurrentLayer
 from rheobase.networks.base import Architecture
+from rheobase.neurons.adaptive_lif import AdaptiveLIF
 from rheobase.neurons.base import Neuron
-from rheobase.neurons.lif import LIF
 
 
 class Recurrent(Architecture):
@@ -24,16 +24,17 @@ class Recurrent(Architecture):
     Maass, NeurIPS 2018. Delays, signs, density and gain are those of the recurrent connections and, but for
     delays, of the others too.
 
+    >>> from rheobase.neurons.lif import LIF
     >>> net = Recurrent(hidden=(8,), adaptive=4).build((1, 4, 4), 2, LIF(), LIF())
-    >>> net.signals()
-    ('hidden1.spikes', 'hidden1.regular.v', 'hidden1.adaptive.v', 'readout.spikes', 'readout.v')
+    >>> net.layers["hidden1"].states
+    ('regular.v', 'adaptive.v', 'adaptive.b')
     """
 
     hidden: tuple[int, ...] = option(default=(200,), at_least=1, help="neurons per hidden layer")
     adaptive: int = option(
-        default=0, at_least=0, help="neurons of the second model, beside the others in each hidden layer"
+        default=0, at_least=0, help="further neurons in each hidden layer, of a second model"
     )
-    adaptive_neuron: Neuron = option(default=LIF.preset("snntorch"), help="the second model")
+    adaptive_neuron: Neuron = option(default=AdaptiveLIF(), help="model of the adaptive neurons")
     delay: float | None = option(
         default=None, above=0, unit="ms", help="(shortest) delay of recurrent connections; one step if none"
     )
