@@ -19,7 +19,17 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.constant import Constant
-from rheobase.kernels.sequence import Backend, Run, check_input
+from rheobase.kernels.plan import Plan, carry_out, make_plan
+from rheobase.kernels.program import PROGRAMS
+from rheobase.kernels.recurrent_operator import Layer, run_layer
+from rheobase.kernels.sequence import (
+    NO_CHECKPOINTS,
+    Backend,
+    Run,
+    check_input,
+    shaped_parameters,
+    uses_kernel,
+)
 from rheobase.neurons.base import Neuron, State
 from rheobase.registry import unknown
 
@@ -91,14 +101,97 @@ def recurrent(
     >>> recurrent([Group("", LIF(tau_m=1.0), 3)], kick, ring).output[:, 0].argmax(1).tolist()
     [0, 1, 2, 0, 1, 2]
     """
-    check_input(current, checkpoint_every)
-    check_connections(groups, current, weight, delay, given=state is not None)
+    plans = make_plans(groups, record)
+    return run_recurrent(
+        groups,
+        plans,
+        current,
+        weight,
+        delay,
+        state,
+        record=record,
+        backend=backend,
+        checkpoint_every=checkpoint_every,
+    )
+
+
+def make_plans(groups: Sequence[Group], record: Sequence[str]) -> tuple[Plan, ...]:
+    """What is settled before any sequence: a plan per group.
+
+    Raises:
+        ValueError: If a name in `record` is not a state variable.
+    """
     for name in record:
         if name not in state_names(groups):
             raise ValueError(unknown("state variable", name, state_names(groups)))
+    return tuple(
+        make_plan(
+            g.neuron,
+            _tensors(g.neuron),
+            constant=False,
+            record=[v for v in g.neuron.initial() if g.label(v) in record],
+        )
+        for g in groups
+    )
+
+
+def run_recurrent(
+    groups: Sequence[Group],
+    plans: Sequence[Plan],
+    current: Tensor | Constant,
+    weight: Tensor,
+    delay: Tensor | None,
+    state: Mapping[str, Tensor] | None,
+    *,
+    record: Sequence[str],
+    backend: Backend,
+    checkpoint_every: int | None,
+) -> Run:
+    """`recurrent` with its plans made beforehand."""
+    check_input(current, checkpoint_every)
+    check_connections(groups, current, weight, delay, given=state is not None)
     depth = 1 if delay is None else int(delay.max())
     start = _start(groups, current, state, depth)
-    return _reference(groups, current, weight, delay, start, record)
+    if not uses_kernel(backend, current):
+        if checkpoint_every is not None:
+            raise ValueError(NO_CHECKPOINTS)
+        return _reference(groups, current, weight, delay, start, record)
+    slots = [
+        carry_out(plan, shaped_parameters(_tensors(g.neuron), (g.size,)))
+        for g, plan in zip(groups, plans, strict=True)
+    ]
+    coefficients = [[s[n] for n in plan.coefficients] for s, plan in zip(slots, plans, strict=True)]
+    layer = Layer(
+        keys=tuple(plan.key for plan in plans),
+        sizes=tuple(g.size for g in groups),
+        numbers=tuple(
+            tuple(c for j, c in enumerate(values) if j not in plan.tensors)
+            for values, plan in zip(coefficients, plans, strict=True)
+        ),
+        delay=delay,
+        steps=current.shape[0],
+        every=checkpoint_every or 0,
+    )
+    names = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in plan.states]
+    results = run_layer(
+        layer,
+        current.value if isinstance(current, Constant) else current,
+        weight,
+        start[HISTORY],
+        [start[name].contiguous() for name in names],
+        [values[j] for values, plan in zip(coefficients, plans, strict=True) for j in plan.tensors],
+    )
+    emitted, last, traces = results[0], results[1 : 1 + len(names)], results[1 + len(names) :]
+    recorded = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in PROGRAMS[plan.key].record]
+    final = dict(zip(names, last, strict=True))
+    final[HISTORY] = (emitted if len(emitted) >= depth else torch.cat([start[HISTORY], emitted]))[-depth:]
+    found = dict(zip(recorded, traces, strict=True))
+    return Run(emitted, final, {name: found[name] for name in record})
+
+
+def _tensors(neuron: Neuron) -> dict[str, Tensor]:
+    names = neuron.parameter_names()
+    return {name: value for name in names if isinstance(value := getattr(neuron, name), Tensor)}
 
 
 def check_connections(
@@ -114,8 +207,8 @@ def check_connections(
     Where a state is `given`, spikes of before arrive, and delays may be longer than the sequence.
     """
     size = sum(g.size for g in groups)
-    steps, _, *shape = current.shape
-    if shape != [size]:
+    steps, shape = current.shape[0], tuple(current.shape[2:])
+    if shape != (size,):
         raise ValueError(f"current: got shape {tuple(current.shape)}, wanted [T, B, {size}]")
     if weight.dim() not in (2, 3) or tuple(weight.shape[-2:]) != (size, size):
         raise ValueError(
@@ -144,7 +237,9 @@ def _start(
 ) -> dict[str, Tensor]:
     """The given state, checked, or the state at rest."""
     batch, size = current.shape[1], current.shape[2]
-    shapes = {g.label(v): (batch, g.size) for g in groups for v in g.neuron.initial()}
+    shapes: dict[str, tuple[int, ...]] = {
+        g.label(v): (batch, g.size) for g in groups for v in g.neuron.initial()
+    }
     shapes[HISTORY] = (depth, batch, size)
     if state is not None:
         if set(state) != set(shapes):
@@ -154,14 +249,14 @@ def _start(
                 raise ValueError(f"state '{name}': got shape {tuple(state[name].shape)}, wanted {shape}")
         return dict(state)
     start: dict[str, Tensor] = {}
-    like = {"dtype": current.dtype, "device": current.device}
+    rest = torch.zeros((), dtype=current.dtype, device=current.device)
     for g in groups:
         for variable, value in g.neuron.initial().items():
             if isinstance(value, Tensor):
                 start[g.label(variable)] = value.to(current.dtype).expand(batch, g.size)
             else:
-                start[g.label(variable)] = torch.full((batch, g.size), float(value), **like)
-    start[HISTORY] = torch.zeros(shapes[HISTORY], **like)
+                start[g.label(variable)] = rest.new_full((batch, g.size), float(value))
+    start[HISTORY] = rest.new_zeros(shapes[HISTORY])
     return start
 
 
@@ -202,7 +297,7 @@ def _reference(
         for d, w in columns.items():
             value = value + emitted[-d] @ w
         out = []
-        for i, (g, part) in enumerate(zip(groups, value.split(sizes, -1), strict=True)):
+        for i, (g, part) in enumerate(zip(groups, torch.split(value, sizes, -1), strict=True)):
             now[i], z = g.neuron.step(now[i], part)
             out.append(z)
             for variable in now[i]:

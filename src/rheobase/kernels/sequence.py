@@ -20,6 +20,11 @@ from rheobase.registry import unknown
 
 Backend = Literal["auto", "numba", "torch"]
 
+NO_CHECKPOINTS = (
+    "checkpoint_every is a feature of the fused kernel; with backend='torch' wrap the layer in "
+    "torch.utils.checkpoint instead"
+)
+
 
 class Run(NamedTuple):
     """What a neuron did over a sequence.
@@ -124,7 +129,7 @@ def run(
     for name in record:
         if name not in plan.states:
             raise ValueError(unknown("state variable", name, plan.states))
-    shaped = _shaped(tensors, tuple(current.shape[2:]))
+    shaped = shaped_parameters(tensors, tuple(current.shape[2:]))
     call = _Call.prepare(plan, shaped, state, current)
     if not uses_kernel(backend, current):
         start = dict(zip(plan.states, call.states, strict=True))
@@ -149,7 +154,7 @@ def run_into_dense(
 
     See `rheobase.kernels.pair`. It is for where `uses_kernel` says yes.
     """
-    shaped = _shaped(tensors, tuple(current.shape[2:]))
+    shaped = shaped_parameters(tensors, tuple(current.shape[2:]))
     call = _Call.prepare(plan, shaped, state, current)
     rest = (call.numbers, plan.key, call.steps)
     results = NeuronsThenDense.apply(  # type: ignore[no-untyped-call]
@@ -201,7 +206,7 @@ def uses_kernel(backend: Backend, current: Tensor | Constant) -> bool:
     return able and backend != "torch"
 
 
-def _shaped(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> dict[str, Tensor]:
+def shaped_parameters(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> dict[str, Tensor]:
     """Per-neuron parameters in the shape of one sample."""
     size = math.prod(shape)
     for name, value in tensors.items():
@@ -249,10 +254,7 @@ def _reference(
 ) -> Run:
     """The equations themselves, one step after another."""
     if checkpoint_every is not None:
-        raise ValueError(
-            "checkpoint_every is a feature of the fused kernel; with backend='torch' wrap the layer in "
-            "torch.utils.checkpoint instead"
-        )
+        raise ValueError(NO_CHECKPOINTS)
     if isinstance(current, Constant):
         inputs: Sequence[Tensor] = [current.value] * current.steps
     else:

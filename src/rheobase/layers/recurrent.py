@@ -14,7 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
-from rheobase.kernels.recurrent import Group, recurrent, state_names
+from rheobase.kernels.plan import Plan
+from rheobase.kernels.recurrent import Group, make_plans, run_recurrent, state_names
 from rheobase.kernels.sequence import Backend, Run
 from rheobase.layers.connection import Signs, Weights, make_weight
 from rheobase.layers.delays import Delays, delay_steps
@@ -98,6 +99,7 @@ class Recurrent(NeuronLayer):
         self.sizes = {group.name: group.size for group in groups}
         self.size = sum(self.sizes.values())
         self._states = state_names(groups)
+        self._plans: dict[tuple[str, ...], tuple[Plan, ...]] = {}
         self.backend: Backend = backend
         self.checkpoint_every = checkpoint_every
         make_weight(
@@ -144,8 +146,12 @@ class Recurrent(NeuronLayer):
         record: Sequence[str] = (),
     ) -> Run:
         """Run the neurons over all time steps, from `state` (at rest and silent if None)."""
-        return recurrent(
-            self.groups(),
+        groups, key = self.groups(), tuple(record)
+        if key not in self._plans:
+            self._plans[key] = make_plans(groups, key)
+        return run_recurrent(
+            groups,
+            self._plans[key],
             x,
             self.weight,
             self.delay,

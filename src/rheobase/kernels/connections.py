@@ -1,0 +1,113 @@
+"""Recurrent connections in the forms that the kernels read (see `rheobase.kernels.recurrent_source`).
+
+Connections of one and the same delay are a matrix. Others are taps: for each neuron, the weights of
+the connections that exist, and where in a window of past values each finds its source's. Values of one
+neuron lie side by side for a vector of samples; one step further back is `size * lanes` further down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rheobase.kernels.microkernels import lanes, padded
+
+Way = Literal["dense", "taps"]
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Weights `[K, M, N]` from N neurons to M inputs, with their delays in steps."""
+
+    weight: Tensor
+    delay: Tensor | None
+
+    @classmethod
+    def of(cls, weight: Tensor, delay: Tensor | None) -> Connections:
+        """From weights and delays of shape `[K, M, N]` or `[M, N]`."""
+        taps = weight.detach() if weight.dim() == 3 else weight.detach()[None]
+        if delay is None:
+            return cls(taps.sum(0, keepdim=True) if len(taps) > 1 else taps, None)
+        return cls(taps, delay.reshape(taps.shape))
+
+    def delays(self) -> list[int]:
+        """The delays that occur."""
+        if self.delay is None:
+            return [1]
+        return [int(d) for d in np.flatnonzero(np.bincount(self.delay.numpy().reshape(-1)))]
+
+    @property
+    def way(self) -> Way:
+        """The kernels that serve."""
+        return "dense" if len(self.delays()) == 1 else "taps"
+
+    def forward(self) -> list[Any]:
+        """What the forward kernel reads: to each of the M inputs."""
+        if self.way == "dense":
+            return [_pad(self.weight.sum(0).t()), self.delays()[0]]
+        return self._taps(self.weight.permute(1, 0, 2), (1, 0, 2), self.weight.shape[2])
+
+    def backward(self) -> list[Any]:
+        """What the backward kernel reads: from each of the N neurons."""
+        if self.way == "dense":
+            return [_pad(self.weight.sum(0)), self.delays()[0]]
+        return self._taps(self.weight.permute(2, 0, 1), (2, 0, 1), self.weight.shape[1])
+
+    def _taps(self, weight: Tensor, order: tuple[int, ...], size: int) -> list[Any]:
+        """Weights, offsets, and the range of each of the first axis's neurons; the others count `size`."""
+        assert self.delay is not None
+        values = weight.contiguous().numpy()
+        here, tap, other = np.nonzero(values)
+        steps = self.delay.permute(*order).contiguous().numpy()[here, tap, other]
+        offsets = (other - steps * size) * lanes(values.itemsize)
+        starts = np.zeros(len(values) + 1, np.int64)
+        np.cumsum(np.bincount(here, minlength=len(values)), out=starts[1:])
+        return [values[here, tap, other], offsets.astype(np.int32), starts, max(self.delays())]
+
+
+def _pad(weight: Tensor) -> npt.NDArray[Any]:
+    """`[I, J]` with its rows filled up with zeros to whole vectors."""
+    full = weight.new_zeros(weight.shape[0], padded(weight.shape[1], weight.element_size()))
+    full[:, : weight.shape[1]] = weight
+    array: npt.NDArray[Any] = full.numpy()
+    return array
+
+
+def weight_gradient(by_current: Tensor, emissions: Tensor, given: Connections, product: Any) -> Tensor:
+    """Derivatives `[K, M, N]` by the weights.
+
+    Args:
+        by_current: Derivatives by the inputs, `[T, B, M]`.
+        emissions: What was emitted, `[D + T, B, N]`.
+        given: The connections.
+        product: (g `[R, M]`, x `[R, N]`) -> g^T x.
+    """
+    steps, depth = by_current.shape[0], emissions.shape[0] - by_current.shape[0]
+    flat = by_current.flatten(0, 1)
+    total: Tensor | None = None
+    for d in given.delays():
+        by = product(flat, emissions[depth - d : depth - d + steps].flatten(0, 1))
+        if given.way == "dense":
+            whole: Tensor = by.expand(given.weight.shape).contiguous()
+            return whole
+        assert given.delay is not None
+        part = torch.where(given.delay == d, by, 0.0)
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return total
+
+
+def history_gradient(by_current: Tensor, given: Connections, depth: int) -> Tensor:
+    """Derivatives `[D, B, N]` by what was emitted in the D steps before the first."""
+    weight = given.weight
+    total = by_current.new_zeros(depth, by_current.shape[1], weight.shape[2])
+    for d in given.delays():
+        part = weight if given.delay is None else torch.where(given.delay == d, weight, 0.0)
+        reached = by_current[:d]
+        total[depth - d : depth - d + len(reached)] += reached @ part.sum(0)
+    return total

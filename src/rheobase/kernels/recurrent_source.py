@@ -1,0 +1,288 @@
+"""Numba source for recurrently connected neurons: the whole sequence forward, and its adjoint.
+
+Rows are samples. Two ways to bring what was emitted to where it goes, each with its own kernels:
+
+    dense   all connections have the same delay. A step adds the rows of the weights of the few
+            neurons that fired, or multiplies where many did; the adjoint multiplies, four samples
+            at a time
+    taps    delays differ, or few neurons are connected. Each connection is a tap that reads what its
+            source emitted `delay` steps ago, for a vector of samples at a time: what was emitted is
+            kept, samples innermost, for as many steps as the longest delay
+
+The neurons' own equations are those of `rheobase.kernels.source`, one loop per group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rheobase.kernels import microkernels
+from rheobase.kernels.adjoint import Adjoint
+from rheobase.kernels.source import HEADER, Incoming, Layout, adjoint_body, explain, forward_body, indent
+from rheobase.kernels.trace import Trace
+
+#: Share of neurons above which a dense product is faster than adding rows (see `microkernels`).
+MANY = 0.6
+
+#: Steps that a window of past values moves before it is copied back to the start of its buffer.
+SLACK = 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """A group of neurons within the kernel: its traced step, and the columns it takes.
+
+    `saved` are the nodes kept at every step in arrays of their own; `adjoint` and `incoming` are
+    needed for the backward kernel only.
+    """
+
+    trace: Trace
+    layout: Layout
+    saved: tuple[int, ...]
+    low: int
+    high: int
+    adjoint: Adjoint | None = None
+    incoming: Incoming | None = None
+
+    def coefficients(self, g: int) -> list[str]:
+        """Arguments: a number, or one value per neuron."""
+        return [f"c{g}_{j}" for j in range(len(self.layout.kinds))]
+
+    def bind(self, g: int) -> list[str]:
+        """What `forward_body` and `adjoint_body` call the coefficients."""
+        return [f"c{j} = c{g}_{j}" for j in range(len(self.layout.kinds))]
+
+    def states(self, g: int, prefix: str) -> list[str]:
+        return [f"{prefix}{g}_{name}" for name in self.trace.states]
+
+    def records(self, g: int) -> list[str]:
+        return [f"r{g}_{name}" for name in self.layout.record]
+
+    def kept(self, g: int) -> list[str]:
+        return [f"kept{g}_{i}" for i in range(len(self.saved))]
+
+
+def _header(parts: Sequence[Part], title: str, flags: str) -> str:
+    texts = [f"Group {g}, neurons {p.low} to {p.high - 1}. {explain(p.trace)}" for g, p in enumerate(parts)]
+    text = HEADER.format(
+        title=title, explanation="\n\n".join(texts), dtype=parts[0].layout.dtype, flags=flags
+    )
+    constants, decorator = text.rsplit("\n@numba", 1)
+    names = "add_rows, add_taps, find, multiply"
+    return (
+        f"{constants.rstrip()}\n\nfrom rheobase.kernels.microkernels import {names}\n\n"
+        f"LANES = {microkernels.BYTES} // np.dtype(F).itemsize\n"
+        f"# Calls version {microkernels.digest()}: Numba's cache does not see what is called.\n\n\n"
+        f"@numba{decorator}"
+    )
+
+
+def _forward_step(parts: Sequence[Part], by: int) -> str:
+    """Currents `y` (a row over all neurons) to the groups' emissions and states at step t of sample r."""
+    text = ""
+    for g, p in enumerate(parts):
+        slices = [
+            *p.bind(g),
+            f"current = y[{p.low}:{p.high}]",
+            f"out = out_all[depth + t, r, {p.low}:{p.high}]",
+            *(f"s_{n} = {s}[r]" for n, s in zip(p.trace.states, p.states(g, "s"), strict=True)),
+            *(f"r_{n} = {r}[t, r]" for n, r in zip(p.layout.record, p.records(g), strict=True)),
+            *(f"kept{i} = {k}[t - low_step, r]" for i, k in enumerate(p.kept(g))),
+            f"for k in range({p.high - p.low}):",
+        ]
+        text += indent(slices, by) + indent(forward_body(p.trace, p.layout, p.saved), by + 1)
+    return text
+
+
+def _adjoint_step(parts: Sequence[Part], by: int) -> str:
+    """Derivatives by what was emitted, `g_all` (a row), to those by the currents at step t of sample r."""
+    text = ""
+    for g, p in enumerate(parts):
+        assert p.adjoint is not None
+        assert p.incoming is not None
+        body, _ = adjoint_body(p.trace, p.adjoint, p.layout, p.saved, p.incoming)
+        slices = [
+            *p.bind(g),
+            f"g_out = g_all[{p.low}:{p.high}]",
+            f"by_current = by_all[t, r, {p.low}:{p.high}]",
+            f"out = out_all[depth + t, r, {p.low}:{p.high}]",
+            *(f"lam_{n} = {s}[r]" for n, s in zip(p.trace.states, p.states(g, "lam"), strict=True)),
+            *(f"r_{n} = {r}[t, r]" for n, r in zip(p.layout.record, p.records(g), strict=True)),
+            *(f"g_{n} = g{g}_{n}[t, r]" for n in p.incoming.traces),
+            *(f"kept{i} = {k}[t - low_step, r]" for i, k in enumerate(p.kept(g))),
+            *(f"by_c{j} = by{g}_{j}[r]" for j in p.incoming.coefficients),
+            f"for k in range({p.high - p.low}):",
+        ]
+        text += indent(slices, by) + indent(body or ["pass"], by + 1)
+    return text
+
+
+def _forward_arguments(parts: Sequence[Part]) -> list[str]:
+    args = ["current_all", "out_all"]
+    for g, p in enumerate(parts):
+        args += [*p.states(g, "s"), *p.coefficients(g), *p.records(g), *p.kept(g)]
+    return args
+
+
+def _backward_arguments(parts: Sequence[Part]) -> list[str]:
+    args = ["out_all", "g_out_all", "by_all"]
+    for g, p in enumerate(parts):
+        assert p.incoming is not None
+        args += [*p.states(g, "lam"), *p.coefficients(g), *p.records(g), *p.kept(g)]
+        args += [f"g{g}_{name}" for name in p.incoming.traces]
+        args += [f"by{g}_{j}" for j in p.incoming.coefficients]
+    return args
+
+
+#: `moving` is 0 where the input does not change in time.
+ENDS = ["depth", "moving", "low_step", "high_step", "low", "high"]
+CONNECTIONS = {"dense": ["weights", "delay"], "taps": ["weights", "offsets", "starts", "longest"]}
+
+
+def forward_source(parts: Sequence[Part], title: str, way: str) -> str:
+    """The forward kernel, "dense" or "taps".
+
+    Arguments: currents `[T or 1, B, N]`; the emissions `[depth + T, B, N]`, of which the first are given;
+    per group: states `[B, n]` (changed in place), coefficients, recorded states `[T, B, n]`, saved values
+    (from `low_step` on). Then the connections: dense, the weights `[N, padded N]` from each neuron, and
+    their delay; taps, weights, offsets and ranges of the taps to each neuron (see
+    `rheobase.kernels.connections`) and the longest delay. Then `ENDS`.
+    """
+    args = ", ".join([*_forward_arguments(parts), *CONNECTIONS[way], *ENDS])
+    body = _FORWARD[way].format(step=_forward_step(parts, 4), many=MANY, slack=SLACK)
+    return f"{_header(parts, title, '')}def forward({args}):\n{body}"
+
+
+def backward_source(parts: Sequence[Part], title: str, way: str) -> str:
+    """The backward kernel, "dense" or "taps".
+
+    Arguments: the emissions; the derivatives by them `[T, B, N]`; those by the currents `[T, B, N]`, to be
+    filled; per group: derivatives by the states (changed in place), coefficients, recorded states, saved
+    values, derivatives by recorded states, sums per coefficient `[B, n]`. Then the connections: dense, the
+    weights `[N, padded N]` to each neuron; taps, those from each neuron. Then `ENDS`.
+    """
+    args = ", ".join([*_backward_arguments(parts), *CONNECTIONS[way], *ENDS])
+    body = _BACKWARD[way].format(step=_adjoint_step(parts, 4), slack=SLACK)
+    flags = ', fastmath={"contract", "reassoc", "nsz"}'
+    return f"{_header(parts, title, flags)}def backward({args}):\n{body}"
+
+
+_FORWARD = {
+    "dense": """\
+    size, columns = out_all.shape[2], current_all.shape[2]
+    y_all = np.zeros((4, weights.shape[1]), F)
+    z_all = np.zeros((4, size + 64), F)
+    found = np.empty((4, size + 64), np.int32)
+    counts = np.zeros(4, np.int64)
+    for t in range(low_step, high_step):
+        for first in range(low, high, 4):
+            last = min(first + 4, high)
+            total = 0
+            for r in range(first, last):
+                x = current_all[t * moving, r]
+                z = out_all[depth + t - delay, r]
+                y = y_all[r - first]
+                row = z_all[r - first]
+                for k in range(columns):
+                    y[k] = x[k]
+                for k in range(size):
+                    row[k] = z[k]
+                counts[r - first] = find(row, size, found[r - first])
+                total += counts[r - first]
+            if total > {many} * size * (last - first):
+                multiply(z_all, 0, last - first, weights, y_all)
+            else:
+                for i in range(last - first):
+                    add_rows(found[i], counts[i], z_all[i], weights, y_all[i])
+            for r in range(first, last):
+                y = y_all[r - first]
+{step}""",
+    "taps": """\
+    size, columns = out_all.shape[2], current_all.shape[2]
+    move = max({slack}, longest)
+    past = np.zeros((longest + move) * size * LANES, F)
+    pulled = np.zeros(columns * LANES, F)
+    y = np.zeros(columns, F)
+    for first in range(low, high, LANES):
+        last = min(first + LANES, high)
+        for d in range(longest):
+            for r in range(first, last):
+                z = out_all[depth + low_step - longest + d, r]
+                for k in range(size):
+                    past[(d * size + k) * LANES + r - first] = z[k]
+        at = longest
+        for t in range(low_step, high_step):
+            if at == longest + move:
+                for k in range(longest * size * LANES):
+                    past[k] = past[move * size * LANES + k]
+                at = longest
+            for i in range(columns):
+                add_taps(
+                    weights, offsets, starts[i], starts[i + 1], past, at * size * LANES, pulled, i * LANES
+                )
+            for r in range(first, last):
+                x = current_all[t * moving, r]
+                for k in range(columns):
+                    y[k] = x[k] + pulled[k * LANES + r - first]
+{step}
+                z = out_all[depth + t, r]
+                for k in range(size):
+                    past[(at * size + k) * LANES + r - first] = z[k]
+            at += 1
+""",
+}
+
+_BACKWARD = {
+    "dense": """\
+    steps, size = g_out_all.shape[0], g_out_all.shape[2]
+    g_rows = np.zeros((4, weights.shape[1]), F)
+    for step in range(high_step - low_step):
+        t = high_step - 1 - step
+        for first in range(low, high, 4):
+            last = min(first + 4, high)
+            for r in range(first, last):
+                g_all = g_rows[r - first]
+                given = g_out_all[t, r]
+                for k in range(size):
+                    g_all[k] = given[k]
+            if t + delay < steps:
+                multiply(by_all[t + delay], first, last, weights, g_rows)
+            for r in range(first, last):
+                g_all = g_rows[r - first]
+{step}""",
+    "taps": """\
+    steps, size, columns = g_out_all.shape[0], g_out_all.shape[2], by_all.shape[2]
+    move = max({slack}, longest)
+    later = np.zeros((longest + move) * columns * LANES, F)
+    pulled = np.zeros(size * LANES, F)
+    g_all = np.zeros(size, F)
+    for first in range(low, high, LANES):
+        last = min(first + LANES, high)
+        for d in range(longest):
+            t = high_step + longest - 1 - d
+            for r in range(first, last):
+                for k in range(columns):
+                    later[(d * columns + k) * LANES + r - first] = by_all[t, r, k] if t < steps else ZERO
+        at = longest
+        for step in range(high_step - low_step):
+            t = high_step - 1 - step
+            if at == longest + move:
+                for k in range(longest * columns * LANES):
+                    later[k] = later[move * columns * LANES + k]
+                at = longest
+            for j in range(size):
+                add_taps(
+                    weights, offsets, starts[j], starts[j + 1], later, at * columns * LANES, pulled, j * LANES
+                )
+            for r in range(first, last):
+                given = g_out_all[t, r]
+                for k in range(size):
+                    g_all[k] = given[k] + pulled[k * LANES + r - first]
+{step}
+                by = by_all[t, r]
+                for k in range(columns):
+                    later[(at * columns + k) * LANES + r - first] = by[k]
+            at += 1
+""",
+}
