@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rheobase.kernels.constant import Constant as Constant
     from rheobase.kernels.sequence import kernel_source as kernel_source
     from rheobase.kernels.sequence import sequence as sequence
+    from rheobase.layers.delayed import Delayed as Delayed
     from rheobase.layers.dense import Dense as Dense
     from rheobase.layers.network import Network as Network
     from rheobase.layers.network import Record as Record
@@ -63,6 +64,7 @@ _HOMES = {
     "BPTT": "rheobase.rules.bptt",
     "Config": "rheobase.config",
     "Constant": "rheobase.kernels.constant",
+    "Delayed": "rheobase.layers.delayed",
     "Dense": "rheobase.layers.dense",
     "Experiment": "rheobase.training.experiment",
     "FeedForward": "rheobase.networks.feed_forward",

@@ -35,7 +35,7 @@ def seeded(*args: object, **options: object) -> Recurrent:
 def by_hand(layer: Recurrent, x: Tensor) -> Tensor:
     """A loop over single neurons' inputs, for a layer of one model."""
     (group,) = layer.groups()
-    delay = torch.ones(SIZE, SIZE, dtype=torch.int64) if layer.delay is None else layer.delay
+    delay = torch.ones(SIZE, SIZE, dtype=torch.int64) if layer.delays is None else layer.delays.steps
     state = group.neuron.initial()
     state = type(state)({n: torch.full((x.shape[1], SIZE), float(v)) for n, v in state.items()})
     spikes: list[Tensor] = []
@@ -99,7 +99,7 @@ def test_a_mixed_population_names_its_states() -> None:
         "lif.v": (STEPS, BATCH, 3),
     }
     assert set(run.state) == {*layer.states, "history"}
-    assert torch.equal(run.state["history"], run.output[-int(layer.delay.max()) :])
+    assert torch.equal(run.state["history"], run.output[-int(layer.delays.steps.max()) :])
 
 
 def test_groups_of_one_model_equal_one_group() -> None:
@@ -185,6 +185,6 @@ def test_errors() -> None:
 
 
 def test_delays_are_in_ms_whatever_the_time_step() -> None:
-    assert Recurrent(LIF(dt=0.5), 2, delays=2.0).delay.tolist() == [[4, 4], [4, 4]]
-    drawn = seeded(LIF(dt=0.5), 30, delays=(1.0, 2.0)).delay
+    assert Recurrent(LIF(dt=0.5), 2, delays=2.0).delays.steps.tolist() == [[4, 4], [4, 4]]
+    drawn = seeded(LIF(dt=0.5), 30, delays=(1.0, 2.0)).delays.steps
     assert sorted(set(drawn.flatten().tolist())) == [2, 3, 4]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rheobase.layers.delayed import Delayed
 from rheobase.layers.dense import Dense
 from rheobase.networks.feed_forward import FeedForward
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
@@ -34,6 +35,21 @@ def test_options_reach_the_layers() -> None:
     assert layers["hidden1"].tau_m.shape == (6,)
     assert layers["readout"].trainable == ("tau_m",)
     assert layers["readout"].backend == "torch"
+
+
+def test_signs_delays_and_gaps() -> None:
+    architecture = FeedForward(hidden=(20, 10), excitatory=0.7, density=0.5, forward_delay=3.0)
+    net = architecture.build((16,), 3, LIF(dt=0.5), LeakyIntegrator(dt=0.5))
+    for name, positive in (("dense1", None), ("dense2", 14), ("dense3", 7)):
+        layer = net.layers[name]
+        assert isinstance(layer, Delayed)
+        weight = layer.weight.detach()
+        assert int((weight != 0).sum()) == round(weight.numel() / 2)
+        assert layer.delays.ms().unique().tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+        columns = weight.sum(0).sign()
+        assert bool((weight * columns >= 0).all()) == (positive is not None)
+        if positive is not None:
+            assert int((columns > 0).sum()) <= positive
 
 
 @pytest.mark.parametrize("hidden", [(0,), (4, -1)])

@@ -28,7 +28,7 @@ def test_sizes() -> None:
 def test_options_reach_the_layer() -> None:
     net = Recurrent(
         hidden=20,
-        delay=2.0,
+        shortest_delay=2.0,
         longest_delay=5.0,
         excitatory=0.8,
         density=0.5,
@@ -37,19 +37,20 @@ def test_options_reach_the_layer() -> None:
     ).build((4,), 2, LIF(), LeakyIntegrator())
     layer = net.layers["hidden1"]
     assert isinstance(layer, RecurrentLayer)
-    assert (int(layer.delay.min()), int(layer.delay.max())) == (2, 5)
+    assert (int(layer.delays.steps.min()), int(layer.delays.steps.max())) == (2, 5)
     weight = layer.weight.detach()
     assert int((weight != 0).sum()) == 190  # half of 20 * 19
     signs = weight.sum(0).sign()
     assert int((signs > 0).sum()) == 16
     assert bool((weight * signs >= 0).all())
+    assert bool((net.layers["dense2"].weight * signs >= 0).all())  # the same neurons, the same signs
     assert layer.populations["all"].tau_m.shape == (20,)
     assert layer.backend == "torch"
 
 
 def test_the_longest_delay_is_not_the_shortest() -> None:
     with pytest.raises(ValueError, match=r"longest_delay: got 2 ms, wanted at least the shortest, 5 ms"):
-        Recurrent(delay=5.0, longest_delay=2.0)
+        Recurrent(shortest_delay=5.0, longest_delay=2.0)
 
 
 def test_an_experiment_trains_and_is_loaded(tmp_path: Path) -> None:
@@ -70,3 +71,12 @@ def test_an_experiment_trains_and_is_loaded(tmp_path: Path) -> None:
     loaded, net = load_network(tmp_path / "run")
     assert loaded == experiment
     assert net.spiking == ("hidden1", "readout")
+
+
+def test_delays_that_are_learnt() -> None:
+    architecture = Recurrent(hidden=6, longest_delay=4.0, forward_delay=3.0, learn_delays=True)
+    net = architecture.build((5,), 2, LIF(), LeakyIntegrator())
+    names = [name for name, _ in net.named_parameters() if name.endswith("position")]
+    assert names == [f"layers.{n}.delays.position" for n in ("dense1", "hidden1", "dense2")]
+    with pytest.raises(ValueError, match=r"learn_delays: got true without delays"):
+        Recurrent(learn_delays=True)

@@ -271,7 +271,10 @@ def by_delay(weight: Tensor, delay: Tensor | None) -> dict[int, Tensor]:
     if delay is None:
         return {1: taps.sum(0)}
     steps = delay.reshape(taps.shape)
-    return {d: torch.where(steps == d, taps, 0.0).sum(0) for d in sorted(set(delay.flatten().tolist()))}
+    return {
+        d: torch.where(steps == d, taps, 0.0).sum(0)
+        for d in torch.bincount(steps.flatten()).nonzero().flatten().tolist()
+    }
 
 
 def _reference(

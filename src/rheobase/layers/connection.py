@@ -106,12 +106,20 @@ def make_weight(
         parametrize.register_parametrization(module, "weight", constraint)
 
 
+def draw_signs(excitatory: float, size: int) -> Tensor:
+    """+1 for a share of `size` neurons, -1 for the others: int64 `[size]`, from torch's global generator.
+
+    >>> int(draw_signs(0.8, 10).sum())
+    6
+    """
+    if not 0.0 <= excitatory <= 1.0:
+        raise ValueError(f"signs: got a share of {excitatory} excitatory neurons, wanted 0 to 1")
+    return torch.where(torch.randperm(size) < round(excitatory * size), 1, -1)
+
+
 def _signs(signs: Signs, inputs: int) -> Tensor:
     if isinstance(signs, (int, float)):
-        if not 0.0 <= signs <= 1.0:
-            raise ValueError(f"signs: got a share of {signs} excitatory neurons, wanted 0 to 1")
-        order = torch.randperm(inputs)
-        return torch.where(order < round(signs * inputs), 1, -1)
+        return draw_signs(signs, inputs)
     values = torch.as_tensor(signs)
     if tuple(values.shape) != (inputs,):
         raise ValueError(

@@ -18,7 +18,7 @@ from rheobase.kernels.plan import Plan
 from rheobase.kernels.recurrent import Group, make_plans, run_recurrent, state_names
 from rheobase.kernels.sequence import Backend, Run
 from rheobase.layers.connection import Signs, Weights, make_weight
-from rheobase.layers.delays import Delays, delay_steps
+from rheobase.layers.delays import ConnectionDelays, Delays, make_delays
 from rheobase.layers.population import Population, is_spiking
 from rheobase.layers.stateful import NeuronLayer
 from rheobase.neurons.base import Neuron
@@ -35,6 +35,8 @@ class Recurrent(NeuronLayer):
         size: Number of neurons (of a single model).
         delays: Time from a spike to its effect in ms: one number, a range (shortest, longest) from which
             that of each connection is drawn, or a tensor `[size, size]`. One time step if None.
+        learn_delays, longest_delay, delay_speed: Whether delays are trained, how long they may become, and
+            how fast they move: see `rheobase.layers.delays.LearntDelays`.
         self_connections: Whether a neuron may excite itself.
         signs: +1 or -1 per presynaptic neuron, or the share of excitatory neurons, drawn at random.
         density: Share of the possible connections that exist, drawn at random.
@@ -63,7 +65,6 @@ class Recurrent(NeuronLayer):
     """
 
     weight: Tensor
-    delay: Tensor | None
 
     def __init__(
         self,
@@ -71,6 +72,9 @@ class Recurrent(NeuronLayer):
         size: int | None = None,
         *,
         delays: Delays | None = None,
+        learn_delays: bool = False,
+        longest_delay: float | None = None,
+        delay_speed: float = 1.0,
         self_connections: bool = False,
         signs: Signs | None = None,
         density: float = 1.0,
@@ -112,8 +116,19 @@ class Recurrent(NeuronLayer):
             density=density,
             self_connections=self_connections,
         )
-        steps = None if delays is None else delay_steps(delays, (self.size, self.size), self.dt, least=1)
-        self.register_buffer("delay", steps)
+        self.delays: ConnectionDelays | None = None
+        if delays is not None:
+            self.delays = make_delays(
+                delays,
+                (self.size, self.size),
+                dt=self.dt,
+                least=1,
+                learnt=learn_delays,
+                longest=longest_delay,
+                speed=delay_speed,
+            )
+        elif learn_delays:
+            raise ValueError("Recurrent: got learn_delays without delays, wanted those to start from")
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -149,12 +164,13 @@ class Recurrent(NeuronLayer):
         groups, key = self.groups(), tuple(record)
         if key not in self._plans:
             self._plans[key] = make_plans(groups, key)
+        weight, delay = (self.weight, None) if self.delays is None else self.delays.taps(self.weight)
         return run_recurrent(
             groups,
             self._plans[key],
             x,
-            self.weight,
-            self.delay,
+            weight,
+            delay,
             state,
             record=record,
             backend=self.backend,
@@ -162,8 +178,7 @@ class Recurrent(NeuronLayer):
         )
 
     def extra_repr(self) -> str:
-        longest = "" if self.delay is None else f", delays up to {int(self.delay.max()) * self.dt:g} ms"
-        return f"{self.size}{longest}"
+        return f"{self.size}"
 
 
 def _groups(neuron: Neuron | Mapping[str, tuple[Neuron, int]], size: int | None) -> list[Group]:

@@ -1,0 +1,79 @@
+"""What networks of dense connections share: biases, delays, signs, gaps, and how weights are drawn."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from rheobase.config import option
+from rheobase.layers.connection import Weights, draw_signs
+from rheobase.layers.delayed import Delayed
+from rheobase.layers.dense import Dense
+from rheobase.networks.base import Architecture
+
+
+class Connected(Architecture):
+    """An architecture whose layers are joined by dense (or delayed, or sparse) connections."""
+
+    bias: bool = option(default=True, help="whether feed-forward connections have biases")
+    weights: Weights = option(default="uniform", help="distribution of the initial weights")
+    gain: float = option(default=1.0, above=0, help="factor on the initial weights")
+    density: float = option(
+        default=1.0, above=0, at_most=1, help="share of connections that exist, drawn at random"
+    )
+    excitatory: float | None = option(
+        default=None,
+        at_least=0,
+        at_most=1,
+        help="share of hidden neurons that only excite, while the others only inhibit; any signs if none",
+    )
+    forward_delay: float | None = option(
+        default=None,
+        above=0,
+        unit="ms",
+        help="longest delay of feed-forward connections, each drawn from 0 up to it; no delays if none",
+    )
+    learn_delays: bool = option(default=False, help="whether delays are trained")
+    delay_speed: float = option(
+        default=100.0, above=0, unit="ms", help="how far a trained delay moves where a weight would by 1"
+    )
+
+    def validate(self) -> None:
+        if self.learn_delays and not self.has_delays():
+            raise ValueError(
+                f"{type(self).__name__}.learn_delays: got true without delays; set the longest that may be "
+                "learnt"
+            )
+
+    def has_delays(self) -> bool:
+        """Whether any connection has a delay that may be trained."""
+        return self.forward_delay is not None
+
+    def signs(self, size: int) -> Tensor | None:
+        """The signs of `size` neurons, drawn at random, or None."""
+        return None if self.excitatory is None else draw_signs(self.excitatory, size)
+
+    def connect(self, inputs: int, outputs: int, dt: float, signs: Tensor | None) -> Dense | Delayed:
+        """A connection between two layers; `signs` are those of the first one's neurons."""
+        if self.forward_delay is None:
+            return Dense(
+                inputs,
+                outputs,
+                bias=self.bias,
+                gain=self.gain,
+                weights=self.weights,
+                signs=signs,
+                density=self.density,
+            )
+        return Delayed(
+            inputs,
+            outputs,
+            delays=(0.0, self.forward_delay),
+            dt=dt,
+            learn_delays=self.learn_delays,
+            delay_speed=self.delay_speed,
+            bias=self.bias,
+            gain=self.gain,
+            weights=self.weights,
+            signs=signs,
+            density=self.density,
+        )
