@@ -12,7 +12,9 @@ from rheobase.coding.decoders import (
     FirstSpike,
     MembraneLast,
     MembraneMax,
+    MembraneMean,
     MembraneSum,
+    MembraneTrace,
     SpikeCount,
     first_spike_step,
 )
@@ -34,7 +36,9 @@ MEMBRANE = torch.tensor([[[0.0, 9.0, 1.0]], [[4.0, -9.0, 1.0]], [[-1.0, 1.0, 2.0
 
 
 def test_the_room_holds_these_decoders() -> None:
-    assert {name: cls.signal for name, cls in DECODERS.items()} == {
+    assert {name: cls.signal for name, cls in DECODERS.items()    "membrane_mean": "v",
+        "membrane_trace": "v",
+    } == {
         "first_spike": "spikes",
         "membrane_last": "v",
         "membrane_max": "v",
@@ -66,8 +70,20 @@ def test_ties_go_to_the_lowest_class(cls: type[Decoder]) -> None:
     signal = torch.zeros(5, 1, 4)
     signal[2, 0, 1:] = 1.0
     signal[4, 0, 1:] = 1.0
-    assert cls().predict(signal).tolist() == [1]
-    assert cls().predict(torch.zeros(5, 2, 4)).tolist() == [0, 0]
+    # A decoder that answers at every step has its last answer there.
+    assert cls().predict(signal).reshape(-1, 1)[-1].tolist() == [1]
+    assert cls().predict(torch.zeros(5, 2, 4)).reshape(-1, 2)[-1].tolist() == [0, 0]
+
+
+def test_means_over_windows_and_blocks() -> None:
+    signal = torch.arange(10.0).reshape(5, 1, 2)  # 0 1, 2 3, ... 8 9
+    assert MembraneMean().scores(signal).tolist() == [[4.0, 5.0]]
+    assert MembraneMean(window=2).scores(signal).tolist() == [[7.0, 8.0]]
+    assert MembraneMean(window=99).scores(signal).tolist() == [[4.0, 5.0]]
+    assert torch.equal(MembraneTrace().scores(signal), signal)
+    blocks = MembraneTrace(block=2).scores(signal)[:, 0, 0].tolist()
+    assert blocks == [1.0, 1.0, 5.0, 5.0, 8.0]
+    assert MembraneTrace(block=2).predict(signal).shape == (5, 1)
 
 
 @pytest.mark.parametrize("cls", DECODERS.values())

@@ -34,6 +34,8 @@ def test_the_room_holds_these_encoders() -> None:
         "latency",
         "poisson_rate",
         "population",
+        "sequence",
+        "threshold_crossing",
     ]
 
 

@@ -57,6 +57,7 @@ def test_the_room_holds_these_losses() -> None:
         "count_hinge": "spikes",
         "cross_entropy_count": "spikes",
         "cross_entropy_max": "v",
+        "cross_entropy_mean": "v",
         "cross_entropy_sum": "v",
         "first_spike_cross_entropy": "spikes",
         "mean_squared_error": "v",

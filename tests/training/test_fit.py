@@ -60,13 +60,16 @@ def test_the_run_folder(finished: Path) -> None:
 def test_a_tally_is_an_epoch() -> None:
     whole, again = Tally(classes=3), Tally(classes=3)
     for loss, predicted, target in ((1.0, [0, 1, 1], [0, 1, 2]), (4.0, [2], [2])):
-        whole.add(torch.tensor(loss), torch.tensor(predicted), torch.tensor(target))
+        right = torch.tensor(predicted) == torch.tensor(target)
+        whole.add(torch.tensor(loss), right, torch.tensor(predicted))
         whole.add_spikes({"a": torch.tensor([1.0, 3.0])}, sample_steps=10)
     again.restore(whole.state())
     for tally in (whole, again):
         assert tally.loss == 7 / 4  # three samples at 1, one at 4
-        assert tally.accuracy == 3 / 4
-        assert tally.predicted().tolist() == [0.25, 0.5, 0.25]
+        assert tally.value == 3 / 4
+        shares = tally.predicted()
+        assert shares is not None
+        assert shares.tolist() == [0.25, 0.5, 0.25]
         assert tally.rates(dt=2.0) == {"a": pytest.approx(100.0)}  # .2 spikes per step of 2 ms
 
 
@@ -92,10 +95,13 @@ def test_evaluation_is_that_of_the_summary(finished: Path) -> None:
     result = evaluate(finished, which="last")
     assert result.value == summary.value
     assert result.loss == pytest.approx(summary.test["loss"], rel=1e-6)
+    assert result.confusion is not None
+    assert result.answers is None
     assert int(result.confusion.sum()) == 360
     assert int(result.confusion.trace()) == round(result.value * 360)
     assert result.rates["hidden1"].shape == (16,)
     train = evaluate(finished, which="last", split="train")
+    assert train.confusion is not None
     assert int(train.confusion.sum()) == 1437
     with pytest.raises(ValueError, match="wanted one of train, test; a run has a validation split if"):
         evaluate(finished, split="validation")

@@ -13,7 +13,7 @@ from rheobase.training.tally import Tally
 def tally(*, predicted: list[int] | None = None, loss: float = 1.0) -> Tally:
     made = Tally(classes=3)
     predictions = torch.tensor(predicted or [0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
-    made.add(torch.tensor(loss), predictions, torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0]))
+    made.add(torch.tensor(loss), predictions == torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0]), predictions)
     return made
 
 
@@ -47,8 +47,17 @@ def test_low_rate_is_in_hertz() -> None:
 def test_one_class() -> None:
     assert kinds(HealthMonitor(1.0, 5.0), tally(predicted=[1] * 10)) == [("one_class", "")]
     right = Tally(classes=3)
-    right.add(torch.tensor(1.0), torch.ones(10, dtype=torch.int64), torch.ones(10, dtype=torch.int64))
+    right.add(torch.tensor(1.0), torch.ones(10), torch.ones(10, dtype=torch.int64))
     assert kinds(HealthMonitor(1.0, 5.0), right) == []
+    wrong_share = HealthMonitor(1.0, 5.0, higher_is_better=False)
+    assert kinds(wrong_share, right) == [("one_class", "")]  # all of them are wrong
+
+
+def test_values_have_no_classes() -> None:
+    values = Tally(classes=None)
+    values.add(torch.tensor(1.0), torch.zeros(4), torch.ones(4, 1))
+    assert values.predicted() is None
+    assert kinds(HealthMonitor(1.0, 5.0), values) == []
 
 
 def test_stuck_from_the_second_epoch_on() -> None:

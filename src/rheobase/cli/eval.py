@@ -44,7 +44,7 @@ def command(
             "value": result.value,
             "loss": result.loss,
             "rates": rates,
-            "confusion": result.confusion.tolist(),
+            "confusion": None if result.confusion is None else result.confusion.tolist(),
             "seconds": result.seconds,
         }
         click.echo(json.dumps(table))

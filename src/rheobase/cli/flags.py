@@ -5,7 +5,8 @@
     nested         --neuron.surrogate NAME, --neuron.surrogate.slope 10
     regularisers   --regularisers NAME:option=value,option=value (repeatable)
 
-An option that only one table has can be given without its table: --data, --steps, --hidden.
+An option that only one table has can be given without its table: --data, --steps, --hidden. The training
+settings yield: --steps is the encoder's where that has steps, and else training's (--training.steps is always).
 """
 
 from __future__ import annotations
@@ -84,11 +85,15 @@ class Group:
 
 def groups(parts: Mapping[str, Any], reserved: Collection[str] = ()) -> list[Group]:
     """The options for the `parts` of an experiment; `reserved` names are never short forms."""
-    shared = Counter(f.name for name in tables() for f in fields_of(type(parts[name])))
+    own = {name: fields_of(type(parts[name])) for name, base in tables().items() if hasattr(base, "room")}
+    shared = Counter(field.name for fields in own.values() for field in fields)
     taken = {*reserved, *(f"--{name}" for name in (*tables(), *lists()))}
     short = {name for name, times in shared.items() if times == 1 and _flag(name) not in taken}
     helps = {field.name: str(field.metadata["help"]) for field in fields_of(Experiment)}
-    result = [_table(name, base, parts[name], short, helps[name]) for name, base in tables().items()]
+    result = [
+        _table(name, base, parts[name], short if name in own else set(shared), helps[name])
+        for name, base in tables().items()
+    ]
     # The training settings are asked for most: they come first.
     result.sort(key=lambda group: group.flags[0].path[0] != "training")
     return result + [_list(name, base, parts[name], helps[name]) for name, base in lists().items()]
@@ -110,10 +115,14 @@ def changes(given: Mapping[str, Any], every: Sequence[Group]) -> dict[str, Any]:
 
 
 def _table(name: str, base: type[Config], part: Config, short: Collection[str], told: str) -> Group:
+    """The options of one table. `short` are those that need no table before their name; for the training
+    settings, those that do."""
     if not hasattr(base, "room"):
         title = name.capitalize()
         flags = tuple(
             dataclasses.replace(flag, names=(_flag(flag.path[-1]),), hidden_names=flag.names)
+            if flag.path[-1] not in short
+            else flag
             for flag in _options(part, (name,), ())
         )
         return Group(title, flags)

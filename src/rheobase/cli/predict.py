@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from rheobase.cli.folders import RUN, experiment_of, selected, which
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @click.command()
@@ -18,7 +21,7 @@ from rheobase.cli.folders import RUN, experiment_of, selected, which
 @which
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per sample and line.")
 def command(run: Path, input: Path, which: Literal["best", "last"] | None, as_json: bool) -> None:
-    """Say what the network of RUN makes of INPUT: the class, and the score of each class.
+    """Say what the network of RUN makes of INPUT: the class and the score of each, or the values asked for.
 
     INPUT is one sample or several: a NumPy file (.npy), a grey image (.png, .jpg), or an IDX file
     (also gzipped). Whole numbers are taken for pixels as published (0 to 255 for MNIST), others as
@@ -30,11 +33,26 @@ def command(run: Path, input: Path, which: Literal["best", "last"] | None, as_js
     task = experiment_of(run).task
     inputs = read_samples(input, task)
     scores = predict(run, inputs, which or selected(run))
-    names = task.classes or tuple(str(i) for i in range(task.outputs))
+    if task.classes is None or scores.dim() == 3:
+        click.echo(_values(scores.movedim(-2, 0), as_json))
+        return
     winners = scores.argmax(1).tolist()
-    click.echo(
-        _lines(scores.tolist(), winners, names) if as_json else _table(scores.tolist(), winners, names)
-    )
+    told = _lines if as_json else _table
+    click.echo(told(scores.tolist(), winners, task.classes))
+
+
+def _values(values: Tensor, as_json: bool) -> str:
+    """The values for each sample, `[B, K]`, or over time, `[B, T, K]`; for classes, their scores."""
+    from rheobase.cli.tables import columns
+
+    key = "values" if values.dim() == 2 else "values over time"
+    if as_json:
+        return "\n".join(json.dumps({"sample": i, key: row}) for i, row in enumerate(values.tolist()))
+    if values.dim() == 3:
+        raise click.UsageError(f"got an answer of {values.shape[1]} steps, which no table holds; add --json")
+    rows = [["sample", *(f"value {k}" for k in range(values.shape[1]))]]
+    rows += [[str(i), *(f"{value:.4g}" for value in row)] for i, row in enumerate(values.tolist())]
+    return columns(rows, right=range(len(rows[0])), indent=0)
 
 
 def _lines(scores: list[list[float]], winners: list[int], names: Sequence[str]) -> str:

@@ -29,8 +29,9 @@ def result_table(summary: Summary) -> str:
         for word in (summary.task, summary.rule, summary.neuron, f"seed {summary.seed}")
     )
     known = {"chance": summary.chance, **summary.baselines}
-    rows = [[f"test {summary.metric}", f"{summary.value:.4f}", ""]]
-    rows += [[name.replace("_", " "), f"{value:.4f}", ""] for name, value in known.items()]
+    digits = 4 if summary.higher_is_better else 5  # a small error is all in its last ones
+    rows = [[f"test {summary.metric}", f"{summary.value:.{digits}f}", ""]]
+    rows += [[name.replace("_", " "), f"{value:.{digits}f}", ""] for name, value in known.items()]
     compiling = f"and {summary.compile_seconds:.1f} s compiling" if summary.compile_seconds >= 0.05 else ""
     rows.append(["training", f"{summary.seconds:.1f} s", compiling])
     if summary.warnings:

@@ -1,12 +1,15 @@
-"""Decoders: the output sequence becomes one score for each class; the highest score is the answer.
+"""Decoders: the output sequence becomes one score for each class, of which the highest is the answer; or,
+where values are wanted and not classes, the values themselves.
 
-Shapes: T time steps, B samples, C classes. S is the spikes, v the membrane of the output layer.
+Shapes: T time steps, B samples, C classes or values. S is the spikes, v the membrane of the output layer.
 
     SpikeCount     score = sum_t S[t]            rate coding
     FirstSpike     score = -(first t with S[t])  latency coding; T for a neuron that never fires
     MembraneMax    score = max_t v[t]
     MembraneSum    score = sum_t v[t]
     MembraneLast   score = v[T-1]
+    MembraneMean   score = mean of v over the last steps
+    MembraneTrace  score[t] = v[t], or the mean of v over the block of steps that t is in
 
 Ties go to the lowest class index. So a silent output layer is read as class 0 by both spike decoders.
 Not modelled: groups of output neurons that stand for one class; a decision before the last step.
@@ -23,7 +26,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from rheobase.config import Config
+from rheobase.config import Config, option
 
 
 def check_signal(signal: Tensor, who: str) -> None:
@@ -47,18 +50,21 @@ def first_spike_step(spikes: Tensor) -> Tensor:
 
 
 class Decoder(Config, ABC):
-    """Reads one score for each class from the output layer."""
+    """Reads one score for each class, or the values, from the output layer."""
 
     room: ClassVar[str] = "rheobase.coding.decoders"
     signal: ClassVar[Literal["spikes", "v"]]  # what of the output layer is read
 
     def scores(self, signal: Tensor) -> Tensor:
-        """Scores `[B, C]` from the output signal `[T, B, C]`; `ValueError` for any other shape."""
+        """Scores `[B, C]` from the output signal `[T, B, C]`; `ValueError` for any other shape.
+
+        A decoder that answers at every step gives `[T, B, C]`.
+        """
         check_signal(signal, type(self).__name__)
         return self._scores(signal)
 
     def predict(self, signal: Tensor) -> Tensor:
-        """The class with the highest score, int64 `[B]`; the lowest index where several have it."""
+        """The class with the highest score, int64 `[B]` (or `[T, B]`); the lowest where several have it."""
         return self.scores(signal).argmax(-1)
 
     @abstractmethod
@@ -129,3 +135,42 @@ class MembraneLast(Decoder):
 
     def _scores(self, signal: Tensor) -> Tensor:
         return signal[-1]
+
+
+class MembraneMean(Decoder):
+    """The neuron with the highest membrane over the last `window` steps wins, or over all of them.
+
+    As a value, the mean is less noisy than the last step alone.
+
+    >>> MembraneMean(window=2).scores(torch.tensor([[[9.0, 9.0]], [[0.5, 1.0]], [[0.5, -2.0]]]))
+    tensor([[ 0.5000, -0.5000]])
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "v"
+
+    window: int | None = option(
+        default=None, at_least=1, unit="steps", help="steps at the end that are averaged (all if none)"
+    )
+
+    def _scores(self, signal: Tensor) -> Tensor:
+        return (signal if self.window is None else signal[-self.window :]).mean(0)
+
+
+class MembraneTrace(Decoder):
+    """An answer at every step: the membrane there, or its mean over the block of steps it is in.
+
+    Blocks are counted from the first step; all steps of one have the same answer.
+
+    >>> MembraneTrace(block=2).scores(torch.tensor([[[0.0]], [[1.0]], [[3.0]]])).flatten()
+    tensor([0.5000, 0.5000, 3.0000])
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "v"
+
+    block: int = option(default=1, at_least=1, unit="steps", help="steps that are averaged")
+
+    def _scores(self, signal: Tensor) -> Tensor:
+        if self.block == 1:
+            return signal
+        blocks = torch.split(signal, self.block)
+        return torch.cat([b.mean(0).expand(len(b), *b.shape[1:]) for b in blocks])

@@ -6,6 +6,8 @@ Shapes: T time steps, B samples, `...` the features of one sample (pixels, chann
     PoissonRate       P(spike at t) = x max_rate dt / 1000               max_rate in Hz, dt in ms
     Latency           t = tau ln(x / (x - threshold)) or tau (1 - x)     one spike or none; t, tau in ms
     Delta             spike at t if x[t] - x[t-1] >= threshold           values are a sequence already
+    Sequence          I[t] = gain x[t] + offset                          values are a sequence already
+    ThresholdCrossing spikes where x crosses a level between t-1 and t   values are a sequence already
     Population        a_k = exp(-(x - c_k)^2 / (2 sigma^2))              then PoissonRate on a_k
 
 Not modelled: refractoriness in the Poisson code (steps are independent); more than one spike per step; events
@@ -207,15 +209,62 @@ class Delta(Encoder):
         return input_shape
 
     def _encode(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
-        if values.dim() < 3:
-            raise ValueError(
-                f"Delta: got values of shape {tuple(values.shape)}, wanted a sequence [B, T, ...]"
-            )
-        sequence = values.transpose(0, 1)
+        sequence = _time_first(values, "Delta")
         before = torch.zeros_like(sequence[:1]) if self.from_zero else sequence[:1]
         change = torch.diff(sequence, dim=0, prepend=before)
         spikes = (change >= self.threshold).to(values.dtype)
         return spikes - (change <= -self.threshold).to(values.dtype) if self.off_spikes else spikes
+
+
+class Sequence(Encoder):
+    """Values that are a sequence already, `[B, T, ...]`, as input currents (or spikes) `[T, B, ...]`.
+
+    >>> Sequence(gain=2.0).encode(torch.tensor([[[0.5], [1.0], [0.0]]])).flatten()
+    tensor([1., 2., 0.])
+    """
+
+    unit_interval: ClassVar[bool] = False
+
+    gain: float = option(default=1.0, help="input current per unit of value")
+    offset: float = option(default=0.0, help="input current at the value 0")
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+    def _encode(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
+        sequence = _time_first(values, "Sequence")
+        if self.gain != 1.0:
+            sequence = sequence * self.gain
+        return (sequence + self.offset if self.offset else sequence).contiguous()
+
+
+class ThresholdCrossing(Encoder):
+    """Values in time as spikes of neurons that stand for levels: one fires where the value crosses its level.
+
+    Levels are at k / (levels + 1), k = 1 ... levels. Each has a neuron for the way up and one for the way
+    down, so a sequence `[B, T, ...]` of values in [0, 1] becomes spikes `[T, B, ..., 2 levels]`, the way up
+    first. The value before the first step counts as 0.
+
+    Bellec, Salaj, Subramoney, Legenstein & Maass 2018, "Long short-term memory and learning-to-learn in
+    networks of spiking neurons", https://arxiv.org/abs/1803.09574 (80 such inputs for the grey values of an
+    image read pixel by pixel).
+
+    >>> up, down = ThresholdCrossing(levels=3).encode(torch.tensor([[[0.6], [0.1]]]))[:, 0, 0]
+    >>> up, down  # over the levels 1/4 and 2/4, and back
+    (tensor([1., 1., 0., 0., 0., 0.]), tensor([0., 0., 0., 1., 1., 0.]))
+    """
+
+    levels: int = option(default=40, at_least=1, help="levels, each with a neuron per direction")
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*input_shape, 2 * self.levels)
+
+    def _encode(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
+        sequence = _time_first(values, "ThresholdCrossing")
+        level = torch.arange(1, self.levels + 1, dtype=values.dtype, device=values.device) / (self.levels + 1)
+        above = sequence.unsqueeze(-1) >= level  # shape: [T, B, ..., levels]
+        before = torch.cat([torch.zeros_like(above[:1]), above[:-1]])
+        return torch.cat([above & ~before, before & ~above], -1).to(values.dtype)
 
 
 class Population(Encoder):
@@ -262,6 +311,13 @@ class Population(Encoder):
     def _encode(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
         probability = self.activity(values) * _probability(self.max_rate, self.dt, "Population")
         return _draw(probability, self.steps, generator)
+
+
+def _time_first(values: Tensor, who: str) -> Tensor:
+    """A sequence `[B, T, ...]` as `[T, B, ...]`."""
+    if values.dim() < 3:
+        raise ValueError(f"{who}: got values of shape {tuple(values.shape)}, wanted a sequence [B, T, ...]")
+    return values.transpose(0, 1)
 
 
 def _probability(rate: float, dt: float, who: str) -> float:

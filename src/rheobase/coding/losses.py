@@ -4,11 +4,15 @@ Shapes: T time steps, B samples, C classes. S is the spikes, v the membrane of t
 n = sum_t S[t] the spike count, CE(z, y) = ln sum_k exp(z_k) - z_y. Each loss is a mean over the batch.
 
     CrossEntropySum          sum_t CE(v[t], y)
+    CrossEntropyMean         mean_t CE(v[t], y[t]), over the steps that count
     CrossEntropyMax          CE(max_t v[t], y)
     CrossEntropyCount        CE(n, y)
     FirstSpikeCrossEntropy   CE(-t_first dt / tau, y)                           (dt, tau in ms)
     CountHinge               (1/C) sum_{k != y} max(0, margin + n_k - n_y)
-    MeanSquaredError         mean (v - target)^2, over all steps or at the last
+    MeanSquaredError         mean (v - target)^2, over the steps that count, or at the last
+
+Which steps count is said by a mask `[T, B]`; without one, all do. Losses that do not compare step by step
+take none.
 
 The gradient with respect to spikes is exact; what a spike's derivative with respect to the membrane is, the
 neuron's surrogate says. Not modelled: class weights, label smoothing, target spike trains (van Rossum
@@ -37,11 +41,13 @@ class Loss(Config, ABC):
     room: ClassVar[str] = "rheobase.coding.losses"
     signal: ClassVar[Literal["spikes", "v"]]  # what of the output layer is compared
     labels_only: ClassVar[bool] = True  # targets are labels [B]; otherwise also values [B, C] or [T, B, C]
+    stepwise: ClassVar[bool] = False  # compares step by step: takes a mask, and labels [T, B]
 
-    def __call__(self, signal: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, signal: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss, a scalar, of the output `signal` `[T, B, C]` for labels `target`, integers `[B]` below C.
 
-        Raises `ValueError` for other shapes, labels out of range, and values where only labels will do.
+        Raises `ValueError` for other shapes, labels out of range, values where only labels will do, and a
+        `mask` (bool `[T, B]`, the steps that count) where the loss does not compare step by step.
         """
         check_signal(signal, type(self).__name__)
         labels = not (target.is_floating_point() or target.dtype == torch.bool)
@@ -49,18 +55,40 @@ class Loss(Config, ABC):
             self._check_labels(signal, target)
         else:
             self._check_values(signal, target)
-        return self._loss(signal, target.long() if labels else target)
+        target = target.long() if labels else target
+        if mask is None:
+            return self._loss(signal, target)
+        self._check_mask(signal, mask)
+        return self._masked(signal, target, mask)
 
     @abstractmethod
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
         """The loss of a signal and a target (int64 if labels) that were checked."""
 
+    def _masked(self, signal: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        """`_loss` over the steps that count; for losses that are `stepwise`."""
+        raise NotImplementedError(type(self).__name__)
+
+    def _check_mask(self, signal: Tensor, mask: Tensor) -> None:
+        who = type(self).__name__
+        if not self.stepwise:
+            raise ValueError(
+                f"{who}: got a mask of the steps that count, and does not compare step by step; choose "
+                "cross_entropy_mean for classes, or mean_squared_error for values"
+            )
+        if mask.dtype != torch.bool or mask.shape != signal.shape[:2]:
+            raise ValueError(
+                f"{who}: got a mask of {mask.dtype} and shape {tuple(mask.shape)} for a signal of shape "
+                f"{tuple(signal.shape)}, wanted torch.bool of shape {tuple(signal.shape[:2])}"
+            )
+
     def _check_labels(self, signal: Tensor, target: Tensor) -> None:
-        who, (_, batch, classes) = type(self).__name__, signal.shape
-        if target.shape != (batch,):
+        who, (steps, batch, classes) = type(self).__name__, signal.shape
+        if target.shape != (batch,) and not (self.stepwise and target.shape == (steps, batch)):
+            each = f", or [{steps}, {batch}], one for each step" if self.stepwise else ""
             raise ValueError(
                 f"{who}: got labels of shape {tuple(target.shape)} for a signal of shape "
-                f"{tuple(signal.shape)}, wanted [{batch}], one for each sample"
+                f"{tuple(signal.shape)}, wanted [{batch}], one for each sample{each}"
             )
         if torch.compiler.is_compiling():  # looking at values would break the graph
             return
@@ -98,6 +126,26 @@ class CrossEntropySum(Loss):
         steps, batch, _ = signal.shape
         every_step = target.expand(steps, batch).flatten()
         return functional.cross_entropy(signal.flatten(0, 1), every_step, reduction="sum") / batch
+
+
+class CrossEntropyMean(Loss):
+    """Cross-entropy on the membrane, mean over the steps that count: those of the mask, or all.
+
+    Labels are `[B]`, or `[T, B]` where the answer changes in time.
+
+    >>> CrossEntropyMean()(torch.zeros(25, 1, 10), torch.tensor([3]))  # ln 10
+    tensor(2.3026)
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "v"
+    stepwise: ClassVar[bool] = True
+
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        labels = target.expand(signal.shape[:2])
+        return functional.cross_entropy(signal.flatten(0, 1), labels.flatten())
+
+    def _masked(self, signal: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        return functional.cross_entropy(signal[mask], target.expand(mask.shape)[mask])
 
 
 class CrossEntropyMax(Loss):
@@ -195,7 +243,7 @@ class CountHinge(Loss):
 
 
 class MeanSquaredError(Loss):
-    """Mean squared distance of the membrane from its target, over samples, classes and the chosen steps.
+    """Mean squared distance of the membrane from its target, over samples, outputs and the chosen steps.
 
     Targets are values `[B, C]` (the same at every step) or `[T, B, C]`, or labels `[B]`: `on` for the right
     class, `off` for the others. The mean is over steps too, so the value does not grow with T.
@@ -206,6 +254,7 @@ class MeanSquaredError(Loss):
 
     signal: ClassVar[Literal["spikes", "v"]] = "v"
     labels_only: ClassVar[bool] = False
+    stepwise: ClassVar[bool] = True
 
     over: Literal["all", "last"] = option(
         default="all", help="compare at all steps, or at the last one alone"
@@ -214,8 +263,18 @@ class MeanSquaredError(Loss):
     off: float = option(default=0.0, help="target of the other classes, where targets are labels")
 
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
-        if not target.is_floating_point():
-            right = functional.one_hot(target, signal.shape[-1]).to(signal.dtype)
-            target = self.off + (self.on - self.off) * right
-        error = signal - target  # a target [B, C] broadcasts over time
+        error = signal - self._values(signal, target)  # a target [B, C] broadcasts over time
         return (error if self.over == "all" else error[-1]).square().mean()
+
+    def _masked(self, signal: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        if self.over == "last":
+            raise ValueError(
+                "MeanSquaredError: got a mask of the steps that count and over='last', wanted over='all'"
+            )
+        return (signal - self._values(signal, target))[mask].square().mean()
+
+    def _values(self, signal: Tensor, target: Tensor) -> Tensor:
+        if target.is_floating_point():
+            return target
+        right = functional.one_hot(target, signal.shape[-1]).to(signal.dtype)
+        return self.off + (self.on - self.off) * right

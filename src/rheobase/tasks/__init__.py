@@ -4,6 +4,28 @@
 file of its own here, or in another distribution under the entry point `rheobase.tasks`.
 """
 
-from rheobase.tasks import base, baselines, digits, fashion_mnist, idx, mnist
+from rheobase.tasks import (
+    adding,
+    base,
+    baselines,
+    digits,
+    fashion_mnist,
+    generated,
+    idx,
+    metrics,
+    mnist,
+    streams,
+)
 
-__all__ = ["base", "baselines", "digits", "fashion_mnist", "idx", "mnist"]
+__all__ = [
+    "adding",
+    "base",
+    "baselines",
+    "digits",
+    "fashion_mnist",
+    "generated",
+    "idx",
+    "metrics",
+    "mnist",
+    "streams",
+]

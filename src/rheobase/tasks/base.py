@@ -1,14 +1,16 @@
 """What every task is: seeded splits of data, a metric, its chance level, and simple baselines.
 
 A `Task` is a `Config`; its data are loaded by `splits()`, in memory or not, behind `Dataset`, which
-hands out a `Batch` for any choice of indices. `ImageClassification` is the part shared by tasks that
+hands out a `Batch` for any choice of indices. A task says how predictions are scored (`scoring`): by
+classes, if it has `classes`, or by values. `ImageClassification` is the part shared by tasks that
 name the class of an image: it checks the images, scales the pixels to [0, 1], holds out a validation
 share, and computes the baselines.
 
 The test split never depends on an option: it is what results are compared on. The validation share is
 taken from the training data, by class, and is empty unless asked for.
 
-Not modelled: augmentation, and data sets larger than memory (write a `Dataset` for those).
+Tasks whose samples are made and not stored are in `rheobase.tasks.generated`. Not modelled: augmentation,
+and data sets larger than memory (write a `Dataset` for those).
 """
 
 from __future__ import annotations
@@ -25,18 +27,33 @@ from torch import Tensor
 
 from rheobase.config import Config, option
 from rheobase.tasks import baselines
+from rheobase.tasks.metrics import ACCURACY, Metric
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples of a data set."""
+    """Some samples of a data set.
 
-    inputs: Tensor  # shape: [B, ...]
-    targets: Tensor  # shape: [B] or [B, ...]
+    Attributes:
+        inputs: `[B, ...]`.
+        targets: Classes `[B]`, or values `[B, K]`; where there is one at every time step, classes `[T, B]`
+            or values `[T, B, K]`.
+        mask: bool `[T, B]`, the time steps at which the output counts; all of them if None.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    mask: Tensor | None = None
 
 
 class Dataset(ABC):
-    """Samples by index."""
+    """Samples by index.
+
+    An `endless` one goes on beyond its length, which is then the number of samples that stand for it where
+    a finite number is wanted.
+    """
+
+    endless: bool = False
 
     @abstractmethod
     def __len__(self) -> int:
@@ -111,8 +128,8 @@ class Task(Config, ABC):
     """A data set with its splits, its metric, and what the metric is without learning."""
 
     room: ClassVar[str] = "rheobase.tasks"
-    metric: ClassVar[str]
-    higher_is_better: ClassVar[bool] = True
+    scoring: ClassVar[Metric] = ACCURACY
+    """The number that says how good predictions are."""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
     """Named choices for an experiment on this task: nested tables of options, "default" first."""
 
@@ -120,6 +137,16 @@ class Task(Config, ABC):
         default=0.0, at_least=0, at_most=0.9, help="share of the training data held out to select models on"
     )
     split_seed: int = option(default=0, at_least=0, help="seed of the choice of the validation share")
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric."""
+        return self.scoring.name
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher metric is a better one."""
+        return self.scoring.higher_is_better
 
     @property
     @abstractmethod
@@ -203,7 +230,6 @@ class ImageClassification(Task):
     and `load`.
     """
 
-    metric: ClassVar[str] = "accuracy"
     white: ClassVar[float] = 255.0
     """The value of a fully bright pixel in the images as published."""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {

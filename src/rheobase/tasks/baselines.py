@@ -1,6 +1,6 @@
 """Simple models every result is compared with, and the folder that keeps their results.
 
-For a classification task, all fitted on the training split and scored by accuracy on the test split:
+All are fitted on the training split and scored by the task's metric on the test split. For classes:
 
 - `constant`: always the most frequent class;
 - `linear`: multinomial logistic regression (L2, C = 1) by L-BFGS in single precision, run to
@@ -8,6 +8,9 @@ For a classification task, all fitted on the training split and scored by accura
   keeps 60,000 images of 28x28 pixels well under a minute and is still short of the optimum of the
   training loss;
 - `nearest_neighbour`: the class of the nearest training sample (Euclidean distance, brute force).
+
+For values: `constant` is the mean, `linear` is least squares with an intercept (with an L2 price of 1e-6 of
+the inputs' mean variance, so that it is defined whatever the inputs), `nearest_neighbour` as above.
 
 Results are kept in `<cache root>/baselines/<hash>.json`, where the hash is of the data themselves, of
 how the models are fitted, and of the version of scikit-learn. The cache root is the environment
@@ -32,6 +35,8 @@ import platformdirs
 import torch
 from torch import Tensor
 
+from rheobase.tasks.metrics import ACCURACY, MEAN_SQUARED_ERROR, Metric
+
 Scores = dict[str, float]
 
 _RECIPE = "constant; logistic regression L-BFGS C=1, 100 iterations above 10000; 1-NN"
@@ -43,8 +48,9 @@ def classification(
     train_targets: Tensor,  # shape: [N], classes
     test_inputs: Tensor,  # shape: [M, ...]
     test_targets: Tensor,  # shape: [M], classes
+    metric: Metric = ACCURACY,
 ) -> Scores:
-    """Test accuracies of `constant`, `linear` and `nearest_neighbour`, each in [0, 1].
+    """The metric of `constant`, `linear` and `nearest_neighbour` on the test data.
 
     >>> left, right = torch.zeros(3, 1), torch.ones(2, 1)
     >>> x, y = torch.cat([left, right]), torch.tensor([0, 0, 0, 1, 1])
@@ -56,7 +62,7 @@ def classification(
     from sklearn.neighbors import KNeighborsClassifier
 
     x, y = train_inputs.flatten(1).numpy(), train_targets.numpy()
-    test_x, test_y = test_inputs.flatten(1).numpy(), test_targets.numpy()
+    test_x = test_inputs.flatten(1).numpy()
     majority = int(torch.bincount(train_targets).argmax())
     converges = len(x) <= _CONVERGED_UP_TO
     linear = LogisticRegression(max_iter=1000 if converges else 100)
@@ -66,10 +72,41 @@ def classification(
             warnings.simplefilter("ignore", ConvergenceWarning)
         linear.fit(x, y)
     return {
-        "constant": float((test_targets == majority).double().mean()),
-        "linear": float(linear.score(test_x, test_y)),
-        "nearest_neighbour": float(neighbour.fit(x, y).score(test_x, test_y)),
+        "constant": metric.mean(torch.full_like(test_targets, majority), test_targets),
+        "linear": metric.mean(torch.from_numpy(linear.predict(test_x)), test_targets),
+        "nearest_neighbour": metric.mean(
+            torch.from_numpy(neighbour.fit(x, y).predict(test_x)), test_targets
+        ),
     }
+
+
+def regression(
+    train_inputs: Tensor,  # shape: [N, ...]
+    train_targets: Tensor,  # shape: [N, K], values
+    test_inputs: Tensor,  # shape: [M, ...]
+    test_targets: Tensor,  # shape: [M, K], values
+    metric: Metric = MEAN_SQUARED_ERROR,
+) -> Scores:
+    """The metric of `constant`, `linear` and `nearest_neighbour` on the test data.
+
+    >>> x = torch.arange(4.0).unsqueeze(1)
+    >>> {name: round(value, 6) for name, value in regression(x, 2 * x, x, 2 * x).items()}
+    {'constant': 5.0, 'linear': 0.0, 'nearest_neighbour': 0.0}
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.neighbors import KNeighborsRegressor
+
+    x, y = train_inputs.flatten(1).double(), train_targets.double()
+    test_x = test_inputs.flatten(1).double().numpy()
+    price = 1e-6 * len(x) * float(x.var(0, correction=0).mean())
+    linear = Ridge(alpha=max(price, 1e-12)).fit(x.numpy(), y.numpy())
+    neighbour = KNeighborsRegressor(1, algorithm="brute").fit(x.numpy(), y.numpy())
+    answers = {
+        "constant": y.mean(0).expand(test_targets.shape),
+        "linear": torch.from_numpy(linear.predict(test_x)).reshape(test_targets.shape),
+        "nearest_neighbour": torch.from_numpy(neighbour.predict(test_x)).reshape(test_targets.shape),
+    }
+    return {name: metric.mean(answer, test_targets) for name, answer in answers.items()}
 
 
 def cache_root() -> Path:
@@ -78,7 +115,7 @@ def cache_root() -> Path:
     return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("rheobase"))
 
 
-def content_hash(*tensors: Tensor) -> str:
+def content_hash(*tensors: Tensor, recipe: str = _RECIPE) -> str:
     """A hash of shapes, types and values, and of how the baselines are fitted.
 
     >>> content_hash(torch.zeros(2)) == content_hash(torch.zeros(2))
@@ -88,7 +125,7 @@ def content_hash(*tensors: Tensor) -> str:
     """
     import sklearn
 
-    digest = hashlib.blake2b(f"{_RECIPE}; scikit-learn {sklearn.__version__}".encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{recipe}; scikit-learn {sklearn.__version__}".encode(), digest_size=16)
     for tensor in tensors:
         array = tensor.detach().cpu().contiguous().numpy()
         digest.update(f"|{array.dtype.str}{array.shape}|".encode())

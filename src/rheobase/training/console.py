@@ -58,7 +58,7 @@ class Console:
 
     def status(self, loss: float, metric: str, value: float, rates: Mapping[str, float]) -> None:
         """The numbers beside the bar."""
-        self._status = f"loss {loss:.4g}  {metric} {value:.3f}  {rates_text(rates)}"
+        self._status = f"loss {loss:.4g}  {metric} {value:.3g}  {rates_text(rates)}"
 
     def epoch(self, epoch: int, text: str) -> None:
         """An epoch is over."""

@@ -17,15 +17,18 @@ import torch
 from torch import Tensor
 
 from rheobase.layers.network import Network
-from rheobase.tasks.base import Dataset
+from rheobase.tasks.base import Batch, Dataset
 from rheobase.training.experiment import Experiment
 from rheobase.training.objective import Objective, spike_counts, to_hertz
 from rheobase.training.restore import Which, load_network
 from rheobase.training.seeding import generator
 from rheobase.training.setup import build_objective
 
-#: Samples at a time.
+#: Samples at a time, and the samples x steps that may not be exceeded: long sequences go in smaller batches.
 BATCH = 256
+SAMPLE_STEPS = 32_768
+#: Samples whose predictions are kept beside their targets, where these are values.
+KEPT = 2000
 
 Split = Literal["train", "validation", "test"]
 
@@ -38,7 +41,9 @@ class Evaluation:
         loss: Mean loss per sample, without regularisers.
         metric: Name of the task's metric.
         value: Its value.
-        confusion: Samples by true class (rows) and predicted class, int64 `[C, C]`.
+        confusion: Answers by true class (rows) and predicted class, int64 `[C, C]`; None without classes.
+        answers: Predictions and targets `[M, K]` of (at most `KEPT`) samples, where there is one answer in
+            values for each; else None.
         rates: Mean firing rate of each neuron in Hz, `[N]` per spiking layer; empty if not asked for.
         seconds: How long it took.
     """
@@ -46,7 +51,8 @@ class Evaluation:
     loss: float
     metric: str
     value: float
-    confusion: Tensor
+    confusion: Tensor | None
+    answers: tuple[Tensor, Tensor] | None
     rates: dict[str, Tensor]
     seconds: float
 
@@ -68,34 +74,60 @@ def measure(
 ) -> Evaluation:
     """Evaluate `network` on `data`; with `rates`, count the spikes of every neuron too."""
     start = time.perf_counter()
-    classes = experiment.task.outputs
+    task, dt = experiment.task, experiment.neuron.dt
     noise = generator(experiment.training.seed, "evaluation")
     signals = objective.spikes if rates else {}
     record = tuple(dict.fromkeys((*objective.readout, *signals.values())))
-    total, confusion = 0.0, torch.zeros(classes * classes, dtype=torch.int64)
+    total, confusion, scores = 0.0, torch.zeros(task.outputs**2, dtype=torch.int64), []
+    answers: list[tuple[Tensor, Tensor]] = []
     spikes: dict[str, Tensor] = {}
-    steps = 0
+    steps = experiment.encoder.output_shape(task.input_shape)[0]
     with evaluating(network):
-        for indices in torch.split(torch.arange(len(data)), BATCH):
+        for indices in torch.split(torch.arange(len(data)), batch_size(steps)):
             batch = data.batch(indices)
-            sequence = experiment.encoder.encode(batch.inputs, noise)
-            seen = network(sequence, record=record)
-            steps = sequence.shape[0]
-            total += float(objective.error(seen, batch.targets)) * len(indices)
+            seen = network(experiment.encoder.encode(batch.inputs, noise), record=record)
+            total += float(objective.error(seen, batch.targets, batch.mask)) * len(indices)
             predicted = objective.predictions(seen)
-            confusion += torch.bincount(batch.targets * classes + predicted, minlength=classes * classes)
+            scores.append(task.scoring(predicted, batch.targets, batch.mask))
+            if objective.classes:
+                confusion += _confusions(predicted, batch, task.outputs)
+            elif batch.targets.dim() == 2 and len(answers) * len(indices) < KEPT:
+                answers.append((predicted, batch.targets))
             for layer, counts in spike_counts(seen, signals).items():
                 spikes[layer] = spikes.get(layer, torch.zeros(())) + counts.double()
-    confusion = confusion.reshape(classes, classes)
-    dt = experiment.neuron.dt
     return Evaluation(
         loss=total / len(data),
-        metric=experiment.task.metric,
-        value=float(confusion.trace()) / len(data),
-        confusion=confusion,
+        metric=task.metric,
+        value=float(torch.cat(scores).mean()),
+        confusion=confusion.reshape(task.outputs, task.outputs) if objective.classes else None,
+        answers=_joined(answers),
         rates={layer: (s * to_hertz(1 / (steps * len(data)), dt)).float() for layer, s in spikes.items()},
         seconds=time.perf_counter() - start,
     )
+
+
+def batch_size(steps: int) -> int:
+    """How many samples of so many steps are evaluated at a time.
+
+    >>> batch_size(25), batch_size(2400)
+    (256, 13)
+    """
+    return max(1, min(BATCH, SAMPLE_STEPS // steps))
+
+
+def _confusions(predicted: Tensor, batch: Batch, classes: int) -> Tensor:
+    """Answers by true and predicted class, int64 `[C * C]`; of a sequence, the steps that count."""
+    pairs = batch.targets * classes + predicted
+    if pairs.dim() > 1 and batch.mask is not None:
+        pairs = pairs[batch.mask]
+    return torch.bincount(pairs.flatten(), minlength=classes * classes)
+
+
+def _joined(answers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor] | None:
+    if not answers:
+        return None
+    predictions, targets = zip(*answers, strict=True)
+    return torch.cat(predictions)[:KEPT], torch.cat(targets)[:KEPT]
 
 
 def evaluate(folder: Path, *, which: Which = "best", split: Split = "test") -> Evaluation:
@@ -118,7 +150,10 @@ def evaluate(folder: Path, *, which: Which = "best", split: Split = "test") -> E
 
 
 def predict(folder: Path, inputs: Tensor, which: Which = "best") -> Tensor:
-    """Scores `[B, C]` of a saved network for inputs `[B, ...]`, as its task has them; the highest wins.
+    """What a saved network says about inputs `[B, ...]`, as its task has them.
+
+    One score for each class, of which the highest wins, or the values that were asked for: `[B, C]`, or
+    `[T, B, C]` where there is an answer at each step.
 
     Raises:
         RunError: If the folder holds no run, or the checkpoint cannot be used.
@@ -131,10 +166,10 @@ def predict(folder: Path, inputs: Tensor, which: Which = "best") -> Tensor:
         raise ValueError(f"inputs: got shape {tuple(inputs.shape)}, wanted [B, {shape}] with B of at least 1")
     objective = build_objective(experiment, network)
     noise = generator(experiment.training.seed, "evaluation")
+    size = batch_size(experiment.encoder.output_shape(wanted)[0])
     with evaluating(network):
-        return torch.cat(
-            [
-                objective.scores(network(experiment.encoder.encode(part, noise), record=objective.readout))
-                for part in torch.split(inputs, BATCH)
-            ]
-        )
+        parts = [
+            objective.scores(network(experiment.encoder.encode(part, noise), record=objective.readout))
+            for part in torch.split(inputs, size)
+        ]
+    return torch.cat(parts, -2)

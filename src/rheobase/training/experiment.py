@@ -45,7 +45,16 @@ Table = dict[str, Any]
 class Training(Config):
     """How long, how fast, from which seed."""
 
-    epochs: int = option(default=10, at_least=1, help="passes over the training data")
+    epochs: int = option(
+        default=10,
+        at_least=1,
+        help="passes over the training data; where these have no end, parts into which the steps are divided",
+    )
+    steps: int | None = option(
+        default=None,
+        at_least=1,
+        help="updates in all, instead of whole epochs (needed where the training data have no end)",
+    )
     batch_size: int = option(default=128, at_least=1, help="samples per update")
     learning_rate: float = option(default=5e-4, above=0, help="step size of the optimizer")
     optimizer: Literal["adam", "adamw", "adamax", "sgd", "rmsprop"] = option(

@@ -89,8 +89,8 @@ def resume(folder: Path, *, progress: bool = True) -> Summary:
 
 
 def _train(trainer: Trainer, log: MetricsLog, progress: bool, notes: list[str]) -> Summary:
-    run, training = trainer.folder, trainer.experiment.training
-    with Console(progress, training.epochs, trainer.steps, trainer.place.step) as console:
+    run = trainer.folder
+    with Console(progress, trainer.course.epochs, trainer.steps, trainer.place.step) as console:
         for note in notes:
             console.warn(note)
         if trainer.place.step:

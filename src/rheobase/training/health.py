@@ -4,7 +4,7 @@
     exploding   the loss is over 10 x, or the norm of the gradient over 1000 x, that of the first step
     silent      over half of a layer's neurons never fired in an epoch, or its mean rate is below .1 Hz
     saturated   a layer's mean is above .9 spikes per step
-    one_class   over .9 of an epoch's predictions are one class, and they are not right
+    one_class   over .9 of an epoch's predictions are one class, and they are not right (classes only)
     stuck       the loss of an epoch (from the second on) is within 1 % of that of a read-out at zero
 
 Losses and gradients are looked at in logged steps, spikes are counted in these, and all weights are
@@ -56,10 +56,13 @@ class HealthMonitor:
         dt: Duration of a time step in ms.
         uninformed: The loss of a read-out that stays at zero.
         bounds: When to warn.
+        higher_is_better: Of the metric; for classes it is the share of right answers, else of wrong ones.
     """
 
-    def __init__(self, dt: float, uninformed: float, bounds: Bounds | None = None) -> None:
-        self._dt, self._uninformed = dt, uninformed
+    def __init__(
+        self, dt: float, uninformed: float, bounds: Bounds | None = None, *, higher_is_better: bool = True
+    ) -> None:
+        self._dt, self._uninformed, self._higher_is_better = dt, uninformed, higher_is_better
         self._bounds = bounds or Bounds()
         self._first_loss: float | None = None
         self._first_norm: float | None = None
@@ -100,9 +103,8 @@ class HealthMonitor:
         found = [finding for layer in tally.spikes for finding in self._layer(layer, tally)]
         b = self._bounds
         shares = tally.predicted()
-        share = float(shares.max())
-        if share > b.one_class and tally.accuracy < b.one_class:
-            text = f"class {int(shares.argmax())} is predicted for {share:.0%} of the samples"
+        if shares is not None and self._one_class(float(shares.max()), tally.value):
+            text = f"class {int(shares.argmax())} is predicted for {float(shares.max()):.0%} of the samples"
             found.append(
                 Finding("one_class", "", f"{text}; see that the read-out fires, or lower the learning rate")
             )
@@ -114,6 +116,11 @@ class HealthMonitor:
         found = self._new(found)
         self._told.clear()
         return found
+
+    def _one_class(self, share: float, value: float) -> bool:
+        """Whether one class is predicted for this share of the samples, and it is not the right one."""
+        right = value if self._higher_is_better else 1 - value
+        return share > self._bounds.one_class and right < self._bounds.one_class
 
     def _layer(self, layer: str, tally: Tally) -> list[Finding]:
         b = self._bounds

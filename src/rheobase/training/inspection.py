@@ -1,10 +1,15 @@
 """What the trained network did on the test split, for the report: `inspection.safetensors` and `.json`.
 
 inputs [S, ...], targets [S], predictions [S]      the first test samples, one of each class in turn
+                                                   (values: [S, K]; at every step: [S, T] or [S, T, K])
+mask [S, T]                                        the steps at which the output counts, if not all do
 signal/<layer>.<name> [T, S, N']                   every recordable signal, of up to 64 neurons
 weight_counts/<parameter> [bins], weight_edges/... [bins + 1], and weight_counts0/, weight_edges0/ before
+spectrum/<layer> [N, 2]                            eigenvalues (real, imaginary) of recurrent weights, and
+                                                   spectrum0/ before
 rate/<layer> [N]                                   mean rate of each neuron over the test split, in Hz
-confusion [C, C]                                   int64, rows true, columns predicted
+confusion [C, C]                                   int64, rows true, columns predicted (classes only)
+answers/predictions [M, K], answers/targets        of many samples (values only)
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from torch import Tensor
 
 from rheobase.files import write_bytes, write_json
 from rheobase.layers.network import Network
-from rheobase.tasks.base import Dataset, Splits
+from rheobase.tasks.base import ArrayDataset, Batch, Dataset, Splits
 from rheobase.training.evaluate import Evaluation, evaluating
 from rheobase.training.experiment import Experiment
 from rheobase.training.folder import RunFolder
@@ -27,7 +32,9 @@ from rheobase.training.seeding import generator
 from rheobase.training.setup import initial_network
 
 SAMPLES = 10
+LONG, FEW = 256, 4  # steps above which only few samples are kept
 NEURONS = 64
+SEARCHED = 64  # samples among which one of each class is looked for, where they must be made
 
 
 def write_inspection(
@@ -39,18 +46,26 @@ def write_inspection(
     evaluation: Evaluation,
 ) -> None:
     """Look at some samples of the test split, and write both files."""
-    data = splits.test
-    chosen = one_per_class(data, experiment.task.outputs)
+    task, data = experiment.task, splits.test
+    long = experiment.encoder.output_shape(task.input_shape)[0] > LONG
+    chosen = shown_samples(data, task.outputs if task.classes else None, FEW if long else SAMPLES)
     batch = data.batch(chosen)
     noise = generator(experiment.training.seed, "evaluation")
     with evaluating(network):
         seen = network(experiment.encoder.encode(batch.inputs, noise), record=network.signals())
-        tensors: dict[str, Tensor] = {
-            "inputs": batch.inputs,
-            "targets": batch.targets,
-            "predictions": objective.predictions(seen),
-            "confusion": evaluation.confusion,
-        }
+        predictions = objective.predictions(seen)
+    over_time = is_sequence(batch, predictions)
+    tensors: dict[str, Tensor] = {
+        "inputs": batch.inputs,
+        "targets": batch.targets.transpose(0, 1) if over_time else batch.targets,
+        "predictions": predictions.transpose(0, 1) if over_time else predictions,
+    }
+    if batch.mask is not None:
+        tensors["mask"] = batch.mask.t().to(torch.uint8)
+    if evaluation.confusion is not None:
+        tensors["confusion"] = evaluation.confusion
+    if evaluation.answers is not None:
+        tensors["answers/predictions"], tensors["answers/targets"] = evaluation.answers
     for name, signal in seen.signals.items():
         tensors[f"signal/{name}"] = signal.flatten(2)[..., :NEURONS]
     for suffix, module in (("", network), ("0", initial_network(experiment, splits.train))):
@@ -60,8 +75,7 @@ def write_inspection(
     tensors |= {f"rate/{layer}": rates for layer, rates in evaluation.rates.items()}
     path = RunFolder(folder).inspection
     write_bytes(path, safetensors.torch.save({k: v.contiguous().clone() for k, v in tensors.items()}))
-    shape = experiment.task.input_shape
-    classes = experiment.task.classes
+    shape, classes = task.input_shape, task.classes
     names = {
         "classes": list(classes) if classes else None,
         "dt": experiment.neuron.dt,
@@ -73,9 +87,23 @@ def write_inspection(
     write_json(path.with_suffix(".json"), names)
 
 
+def is_sequence(batch: Batch, predictions: Tensor) -> bool:
+    """Whether there is a target at every step: classes `[T, B]`, or values `[T, B, K]`."""
+    return batch.targets.dim() == (3 if predictions.is_floating_point() else 2)
+
+
+def shown_samples(data: Dataset, classes: int | None, samples: int) -> Tensor:
+    """Indices of the samples to show: one of each class in turn, or the first ones."""
+    first = torch.arange(min(samples, len(data)))
+    if classes is None or data.batch(first[:1]).targets.dim() > 1:
+        return first
+    return one_per_class(data, classes, samples)
+
+
 def one_per_class(data: Dataset, classes: int, samples: int = SAMPLES) -> Tensor:
     """Indices of up to `samples` samples: the first of each class, then the second of each, ..."""
-    targets = data.batch(torch.arange(len(data))).targets
+    some = len(data) if isinstance(data, ArrayDataset) else min(len(data), SEARCHED)
+    targets = data.batch(torch.arange(some)).targets
     turns = [(targets == c).nonzero().flatten()[:samples] for c in range(classes)]
     order = [turn[k] for k in range(samples) for turn in turns if k < len(turn)]
     return torch.stack(order[:samples])

@@ -29,6 +29,7 @@ from rheobase.training.board import Board
 from rheobase.training.checkpoint import Checkpoint, write_checkpoint
 from rheobase.training.clock import Clock
 from rheobase.training.console import Console, rates_text
+from rheobase.training.course import Course
 from rheobase.training.errors import DivergedError, Interrupted
 from rheobase.training.evaluate import measure
 from rheobase.training.experiment import Experiment
@@ -81,17 +82,27 @@ class Trainer:
         self.place = Place()
         self.clock = Clock()
         self._order = self.generators.order.get_state()  # at the start of the current epoch
-        self._tally = Tally(experiment.task.outputs)
-        duration = experiment.encoder.output_shape(experiment.task.input_shape)[0]
-        uninformed = self.objective.uninformed(duration, experiment.task.outputs)
-        self._health = HealthMonitor(experiment.neuron.dt, uninformed)
+        self.course = Course.of(experiment.training, splits.train)
+        self._tally = self._new_tally()
+        self._health = self._monitor()
         self._saved = time.monotonic()
 
     @property
     def steps(self) -> int:
         """The number of steps of the whole training."""
-        training = self.experiment.training
-        return training.epochs * math.ceil(len(self.splits.train) / training.batch_size)
+        return self.course.steps
+
+    def _new_tally(self) -> Tally:
+        task = self.experiment.task
+        return Tally(None if task.classes is None else task.outputs)
+
+    def _monitor(self) -> HealthMonitor:
+        experiment, train = self.experiment, self.splits.train
+        task = experiment.task
+        duration = experiment.encoder.output_shape(task.input_shape)[0]
+        some = train.batch(torch.arange(min(len(train), experiment.training.batch_size)))
+        uninformed = self.objective.uninformed(duration, task.outputs, some)
+        return HealthMonitor(experiment.neuron.dt, uninformed, higher_is_better=task.higher_is_better)
 
     # ---- checkpoints
 
@@ -154,7 +165,7 @@ class Trainer:
         self.network.train()
         with StopRequest() as stop, self.clock.running():
             try:
-                while self.place.epoch < self.experiment.training.epochs:
+                while self.place.epoch < self.course.epochs:
                     self._epoch(log, board, console, stop)
             except DivergedError as error:
                 raise self._diverged(error, log) from error
@@ -162,7 +173,7 @@ class Trainer:
     def _epoch(self, log: MetricsLog, board: Board, console: Console, stop: StopRequest) -> None:
         training = self.experiment.training
         self.generators.order.set_state(self._order)
-        order = torch.randperm(len(self.splits.train), generator=self.generators.order)
+        order = self.course.order(self.place.epoch, self.generators.order)
         for start in range(self.place.sample, len(order), training.batch_size):
             indices = order[start : start + training.batch_size]
             seen = start + len(indices)
@@ -192,7 +203,7 @@ class Trainer:
         if watched:
             names = tuple(dict.fromkeys((*names, *self.objective.spikes.values())))
         self.optimizer.zero_grad(set_to_none=True)
-        objective = functools.partial(self.objective.loss, targets=batch.targets)
+        objective = functools.partial(self.objective.loss, targets=batch.targets, mask=batch.mask)
         outcome = experiment.rule.accumulate(self.network, sequence, objective, names)
         rate = learning_rate(training, self.place.step, self.steps)
         norm = self._clip(watched)
@@ -204,11 +215,11 @@ class Trainer:
         self.optimizer.step()
         self.place = replace(self.place, step=step)
         predictions = self.objective.predictions(outcome.record)
-        self._tally.add(outcome.loss, predictions, batch.targets)
+        scores = experiment.task.scoring(predictions, batch.targets, batch.mask)
+        self._tally.add(outcome.loss, scores, predictions)
         if watched:
-            accuracy = float((predictions == batch.targets).float().mean())
             rates = self._count(outcome, len(indices) * sequence.shape[0])
-            self._log_step(loss, accuracy, rates, rate, log, board, console)
+            self._log_step(loss, float(scores.float().mean()), rates, rate, log, board, console)
 
     def _clip(self, watched: bool) -> Tensor:
         """Clip the gradient if asked to; its norm before (if clipped or watched)."""
@@ -230,7 +241,7 @@ class Trainer:
     def _log_step(
         self,
         loss: float,
-        accuracy: float,
+        value: float,
         rates: Mapping[str, float],
         rate: float,
         log: MetricsLog,
@@ -240,26 +251,26 @@ class Trainer:
         metric, step = self.experiment.task.metric, self.place.step
         line: dict[str, Any] = {
             "step": step,
-            "epoch": step * self.experiment.training.epochs / self.steps,
+            "epoch": step / self.course.per_epoch,
             "loss": loss,
-            metric: accuracy,
+            metric: value,
             "rates": dict(rates),
             "seconds": round(self.clock.seconds, 6),
             "learning_rate": rate,
         }
-        scalars = {"train/loss": loss, f"train/{metric}": accuracy, "learning_rate": rate}
+        scalars = {"train/loss": loss, f"train/{metric}": value, "learning_rate": rate}
         scalars |= {f"rate_hz/{layer}": value for layer, value in rates.items()}
         with writing(self.folder):
             log.write("step", line)
             board.scalars(scalars, step)
-        console.status(loss, metric, accuracy, rates)
+        console.status(loss, metric, value, rates)
 
     # ---- the end of an epoch
 
     def _end_epoch(self, log: MetricsLog, board: Board, console: Console) -> None:
         place, tally, metric = self.place, self._tally, self.experiment.task.metric
         epoch = place.epoch + 1
-        train = {"loss": tally.loss, metric: tally.accuracy}
+        train = {"loss": tally.loss, metric: tally.value}
         if not math.isfinite(tally.loss):
             raise DivergedError(f"the loss is {tally.loss} in epoch {epoch}")
         self._health.weights(self.network, place.step)
@@ -287,7 +298,7 @@ class Trainer:
         best = self.place.best_value
         higher = validated and self.experiment.task.higher_is_better
         better = best is None or (value > best if higher else value < best)
-        self._tally = Tally(self.experiment.task.outputs)
+        self._tally = self._new_tally()
         self._order = self.generators.order.get_state()
         self.place = replace(self.place, epoch=epoch, sample=0)
         if better:

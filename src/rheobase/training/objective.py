@@ -18,6 +18,7 @@ from rheobase.coding.losses import Loss
 from rheobase.coding.regularisers import Regulariser
 from rheobase.layers.network import Network, Record
 from rheobase.registry import name_of
+from rheobase.tasks.base import Batch
 
 
 class Objective:
@@ -26,6 +27,7 @@ class Objective:
     Attributes:
         readout: Names of the read-out's signals that loss and decoder read.
         training: Names of all signals that `loss` reads: the above, and spikes for the regularisers.
+        classes: Whether predictions are classes, and not values.
         spikes: Names of the spikes of every spiking layer, by layer.
 
     Raises:
@@ -33,8 +35,15 @@ class Objective:
     """
 
     def __init__(
-        self, loss: Loss, decoder: Decoder, regularisers: Sequence[Regulariser], network: Network
+        self,
+        loss: Loss,
+        decoder: Decoder,
+        regularisers: Sequence[Regulariser],
+        network: Network,
+        *,
+        classes: bool = True,
     ) -> None:
+        self.classes = classes
         self._loss, self._decoder, self._regularisers = loss, decoder, tuple(regularisers)
         last = network.last
         for part in (loss, decoder):
@@ -45,30 +54,38 @@ class Objective:
         self._priced = tuple(s for n, s in self.spikes.items() if n != last) if regularisers else ()
         self.training = tuple(dict.fromkeys((*self.readout, *self._priced)))
 
-    def error(self, record: Record, targets: Tensor) -> Tensor:
-        """The loss alone, without regularisers: a scalar."""
-        return self._loss(record[self._loss_signal], targets)
+    def error(self, record: Record, targets: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss alone, without regularisers: a scalar. `mask` is that of the batch."""
+        return self._loss(record[self._loss_signal], targets, mask)
 
-    def loss(self, record: Record, targets: Tensor) -> Tensor:
+    def loss(self, record: Record, targets: Tensor, mask: Tensor | None = None) -> Tensor:
         """What is minimised: the loss and all regularisers, a scalar."""
-        total = self.error(record, targets)
+        total = self.error(record, targets, mask)
         for signal in self._priced:
             for regulariser in self._regularisers:
                 total = total + regulariser(record[signal])
         return total
 
-    def uninformed(self, steps: int, classes: int) -> float:
-        """The loss of a read-out that stays at zero for all `steps`, over all `classes` alike."""
-        silent = torch.zeros(steps, classes, classes)
-        return float(self._loss(silent, torch.arange(classes)))
+    def uninformed(self, steps: int, outputs: int, batch: Batch | None = None) -> float:
+        """The loss of a read-out of so many `outputs` that stays at zero for all `steps`.
+
+        It is over all classes alike, or else (values, or classes that change in time) on `batch`.
+        """
+        if batch is None or (batch.targets.dim() == 1 and batch.mask is None):
+            silent = torch.zeros(steps, outputs, outputs)
+            return float(self._loss(silent, torch.arange(outputs)))
+        silent = torch.zeros(steps, len(batch.inputs), outputs)
+        return float(self._loss(silent, batch.targets, batch.mask))
 
     def scores(self, record: Record) -> Tensor:
-        """One score per class, `[B, C]`."""
+        """One score per class, or the values: `[B, C]`, or `[T, B, C]` where there is one at each step."""
         return self._decoder.scores(record[self._score_signal])
 
     def predictions(self, record: Record) -> Tensor:
-        """The class with the highest score, int64 `[B]`."""
-        return self._decoder.predict(record[self._score_signal])
+        """The class with the highest score, int64 `[B]` or `[T, B]`; or the values, as `scores`."""
+        if self.classes:
+            return self._decoder.predict(record[self._score_signal])
+        return self.scores(record)
 
 
 def _check_signal(part: Loss | Decoder, network: Network) -> None:

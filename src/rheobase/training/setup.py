@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rheobase.layers.network import Network
-from rheobase.tasks.base import Dataset, Task
+from rheobase.tasks.base import Dataset
 from rheobase.training.experiment import Experiment
 from rheobase.training.objective import Objective
 from rheobase.training.seeding import generator, global_seed
@@ -36,14 +36,12 @@ def build_objective(experiment: Experiment, network: Network) -> Objective:
     """The objective on this network.
 
     Raises:
-        ValueError: If the read-out lacks a signal that loss or decoder wants, or the task is not scored
-            by accuracy.
+        ValueError: If the read-out lacks a signal that loss or decoder wants.
     """
-    check_metric(experiment.task)
-    return Objective(experiment.loss, experiment.decoder, experiment.regularisers, network)
-
-
-def check_metric(task: Task) -> None:
-    """Raise `ValueError` unless the task is scored by accuracy."""
-    if task.metric != "accuracy":
-        raise ValueError(f"got a task scored by '{task.metric}', wanted 'accuracy', the only metric there is")
+    return Objective(
+        experiment.loss,
+        experiment.decoder,
+        experiment.regularisers,
+        network,
+        classes=experiment.task.classes is not None,
+    )

@@ -1,4 +1,4 @@
-"""What an epoch adds up: losses, predictions, spikes. It is part of a checkpoint.
+"""What an epoch adds up: losses, the metric, predicted classes, spikes. It is part of a checkpoint.
 
 A step only appends; sums are made when they are asked for, so that a step never waits for a number. Spikes
 are counted in the steps that are logged only (`log_every`), since reading them all takes longer than the
@@ -16,27 +16,28 @@ from rheobase.training.objective import to_hertz
 
 
 class Tally:
-    """The samples seen so far in an epoch.
+    """The samples seen so far in an epoch; `classes` is None for a task without classes.
 
     >>> tally = Tally(classes=2)
-    >>> tally.add(torch.tensor(3.0), torch.tensor([0, 1]), torch.tensor([1, 1]))
-    >>> tally.loss, tally.accuracy
+    >>> tally.add(torch.tensor(3.0), torch.tensor([0.0, 1.0]), torch.tensor([0, 1]))
+    >>> tally.loss, tally.value
     (3.0, 0.5)
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int | None) -> None:
         self.watched = 0  # samples x time steps whose spikes were counted
         self.spikes: dict[str, Tensor] = {}  # float64 [N] per layer
         self._classes = classes
         self._losses: list[Tensor] = []  # one number per batch
-        self._predictions: list[Tensor] = []  # int64 [B] per batch
-        self._targets: list[Tensor] = []  # int64 [B] per batch
+        self._scores: list[Tensor] = []  # the metric of each sample, float64 [B] per batch
+        self._predictions: list[Tensor] = []  # predicted classes, int64 [...] per batch
 
-    def add(self, loss: Tensor, predictions: Tensor, targets: Tensor) -> None:
-        """Add a batch: its mean loss, its predictions `[B]` and targets `[B]`."""
+    def add(self, loss: Tensor, scores: Tensor, predictions: Tensor) -> None:
+        """Add a batch: its mean loss, the metric of each sample `[B]`, and its predictions."""
         self._losses.append(loss.detach())
-        self._predictions.append(predictions)
-        self._targets.append(targets)
+        self._scores.append(scores.double())
+        if self._classes is not None:
+            self._predictions.append(predictions.flatten())
 
     def add_spikes(self, counts: Mapping[str, Tensor], sample_steps: int) -> None:
         """Add the spikes `[N]` of each layer over `sample_steps` (samples x time steps)."""
@@ -48,17 +49,18 @@ class Tally:
     @property
     def loss(self) -> float:
         """The mean loss per sample."""
-        sizes = torch.tensor([len(targets) for targets in self._targets], dtype=torch.float64)
+        sizes = torch.tensor([len(scores) for scores in self._scores], dtype=torch.float64)
         return float((torch.stack(self._losses) * sizes).sum() / sizes.sum())
 
     @property
-    def accuracy(self) -> float:
-        """The share of samples predicted right."""
-        right = torch.cat(self._predictions) == torch.cat(self._targets)
-        return float(right.double().mean())
+    def value(self) -> float:
+        """The metric: its mean over the samples."""
+        return float(torch.cat(self._scores).mean())
 
-    def predicted(self) -> Tensor:
-        """The share of samples predicted as each class, `[C]`."""
+    def predicted(self) -> Tensor | None:
+        """The share of predictions of each class, `[C]`; None without classes."""
+        if self._classes is None:
+            return None
         predictions = torch.cat(self._predictions)
         return torch.bincount(predictions, minlength=self._classes) / len(predictions)
 
@@ -70,12 +72,13 @@ class Tally:
         """All of it, as tensors."""
         if not self._losses:
             return {}
+        predictions = {"predictions": torch.cat(self._predictions)} if self._predictions else {}
         return {
             "losses": torch.stack(self._losses),
-            "predictions": torch.cat(self._predictions),
-            "targets": torch.cat(self._targets),
-            "sizes": torch.tensor([len(targets) for targets in self._targets]),
+            "scores": torch.cat(self._scores),
+            "sizes": torch.tensor([len(scores) for scores in self._scores]),
             "watched": torch.tensor(self.watched),
+            **predictions,
             **{f"spikes/{layer}": count for layer, count in self.spikes.items()},
         }
 
@@ -86,6 +89,6 @@ class Tally:
         sizes = state["sizes"].tolist()
         self.watched = int(state["watched"])
         self._losses = list(torch.unbind(state["losses"]))
-        self._predictions = list(torch.split_with_sizes(state["predictions"], sizes))
-        self._targets = list(torch.split_with_sizes(state["targets"], sizes))
+        self._scores = list(torch.split_with_sizes(state["scores"], sizes))
+        self._predictions = [state["predictions"]] if "predictions" in state else []
         self.spikes = {k.removeprefix("spikes/"): v for k, v in state.items() if k.startswith("spikes/")}

@@ -1,0 +1,67 @@
+"""The adding problem: remember two marked numbers of a sequence and say their sum.
+
+Input, at each of T steps: a number u uniform in [0, 1), and a marker m that is 1 at one step of the first
+half and one of the second, else 0. Target, asked for after the last step: the sum of the two marked u.
+
+A model that ignores its input says 1 and has a mean squared error of 2 Var(u) = 1/6. Linear models do no
+better, since they cannot multiply u by m; that is what makes the task more than a test of memory.
+
+Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 9 (1997), experiment 4 (there with
+other ranges); in this form: Le, Jaitly & Hinton, arXiv:1504.00941 (2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rheobase.config import option
+from rheobase.tasks.base import Batch
+from rheobase.tasks.generated import GeneratedTask
+from rheobase.tasks.metrics import MEAN_SQUARED_ERROR, Metric
+from rheobase.tasks.streams import Stream
+
+
+class Adding(GeneratedTask):
+    """Add the two marked numbers of a sequence.
+
+    >>> batch = Adding(length=4).splits().train.batch(torch.tensor([0]))
+    >>> batch.inputs.shape, batch.targets.shape
+    (torch.Size([1, 4, 2]), torch.Size([1, 1]))
+    >>> bool((batch.inputs[0].prod(1).sum() == batch.targets[0, 0]).all())
+    True
+    """
+
+    scoring: ClassVar[Metric] = MEAN_SQUARED_ERROR
+
+    length: int = option(default=100, at_least=2, unit="steps", help="length of a sequence (T)")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """T steps of a number and a marker."""
+        return (self.length, 2)
+
+    @property
+    def outputs(self) -> int:
+        """One, the sum."""
+        return 1
+
+    @property
+    def chance(self) -> float:
+        """The error of the best constant, 1."""
+        return 1 / 6
+
+    def draw(self, stream: Stream, indices: Tensor) -> Batch:
+        batch, half = len(indices), self.length // 2
+        numbers = stream.part("numbers").uniform(indices, self.length).t()  # shape: [T, B]
+        places = stream.part("places")
+        first = places.part("first").whole(indices, 1, half)
+        second = half + places.part("second").whole(indices, 1, self.length - half)
+        markers = torch.zeros_like(numbers)
+        both = torch.cat([first, second], 1).t()  # shape: [2, B]
+        markers.scatter_(0, both, 1.0)
+        targets = (numbers * markers).sum(0).reshape(batch, 1)
+        return Batch(torch.stack([numbers, markers], -1).transpose(0, 1), targets)
