@@ -89,6 +89,8 @@ def test_every_option_is_in_the_help_with_unit_bounds_and_default(
     found = rows(cli, words)
     for field in fields_of(cls):
         name = flag(field.name) if table == "training" else flag(table, field.name)
+        if (table, field.name) == ("training", "steps"):  # the encoder has the short form here
+            name = "--training.steps"
         value = getattr(part, field.name)
         if isinstance(value, Config):
             assert f"default {shown_name(type(value))}" in found[name]

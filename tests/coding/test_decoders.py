@@ -36,13 +36,13 @@ MEMBRANE = torch.tensor([[[0.0, 9.0, 1.0]], [[4.0, -9.0, 1.0]], [[-1.0, 1.0, 2.0
 
 
 def test_the_room_holds_these_decoders() -> None:
-    assert {name: cls.signal for name, cls in DECODERS.items()    "membrane_mean": "v",
-        "membrane_trace": "v",
-    } == {
+    assert {name: cls.signal for name, cls in DECODERS.items()} == {
         "first_spike": "spikes",
         "membrane_last": "v",
         "membrane_max": "v",
+        "membrane_mean": "v",
         "membrane_sum": "v",
+        "membrane_trace": "v",
         "spike_count": "spikes",
     }
 

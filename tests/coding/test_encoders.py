@@ -11,7 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rheobase.coding.encoders import ConstantCurrent, Delta, Encoder, Latency, PoissonRate, Population
+from rheobase.coding.encoders import (
+    ConstantCurrent,
+    Delta,
+    Encoder,
+    Latency,
+    PoissonRate,
+    Population,
+    Sequence,
+    ThresholdCrossing,
+)
 from rheobase.kernels.constant import Constant
 from rheobase.registry import build, catalogue
 
@@ -252,3 +261,24 @@ def test_the_nearest_preferred_value_is_the_most_active(x: float, neurons: int) 
     nearest = abs(x * (neurons - 1) - torch.arange(neurons)).min()
     winner = int(activity.argmax())
     assert abs(x * (neurons - 1) - winner) == pytest.approx(float(nearest), abs=1e-6)
+
+
+def test_sequences_pass_through_time_first() -> None:
+    values = torch.randn(3, 5, 2)
+    assert torch.equal(Sequence().encode(values), values.transpose(0, 1))
+    assert torch.equal(Sequence(gain=2.0, offset=1.0).encode(values), 2 * values.transpose(0, 1) + 1)
+    assert Sequence().encode(values).is_contiguous()
+    with pytest.raises(ValueError, match=r"Sequence: got values of shape \(3, 5\), wanted a sequence"):
+        Sequence().encode(torch.zeros(3, 5))
+
+
+def test_threshold_crossings_of_a_ramp() -> None:
+    up = torch.linspace(0, 1, 11)
+    values = torch.cat([up, up.flip(0)]).reshape(1, -1, 1)
+    spikes = ThresholdCrossing(levels=9).encode(values)[:, 0, 0]  # levels at .1, .2, ... .9
+    assert spikes.shape == (22, 18)
+    assert spikes.sum(0).tolist() == [1.0] * 18  # each level is crossed once either way
+    assert spikes[:11, 9:].sum() == spikes[11:, :9].sum() == 0
+    first = ThresholdCrossing(levels=9).encode(torch.full((1, 2, 1), 0.55))[:, 0, 0]
+    assert first[0].tolist() == [1.0] * 5 + [0.0] * 13  # from 0, before the first step
+    assert first[1].sum() == 0

@@ -16,6 +16,7 @@ from rheobase.coding.losses import (
     CountHinge,
     CrossEntropyCount,
     CrossEntropyMax,
+    CrossEntropyMean,
     CrossEntropySum,
     FirstSpikeCrossEntropy,
     Loss,
@@ -225,3 +226,39 @@ def test_mean_squared_error_refuses_values_that_would_broadcast() -> None:
 def test_bad_signals_are_refused(cls: type[Loss]) -> None:
     with pytest.raises(ValueError, match=r"got a signal of shape \(0, 5, 4\)"):
         cls()(torch.zeros(0, B, C), LABELS)
+
+
+# ---- steps that count
+
+
+def test_cross_entropy_mean_is_over_the_steps_that_count() -> None:
+    signal, labels = membrane(), torch.arange(B) % C
+    steps = torch.stack([cross_entropy_of(signal[t], labels) for t in range(T)])  # shape: [T, B]
+    assert torch.allclose(CrossEntropyMean()(signal, labels), steps.mean())
+    mask = spikes(3)[..., 0] > 0
+    assert torch.allclose(CrossEntropyMean()(signal, labels, mask), steps[mask].mean())
+    changing = labels.expand(T, B)
+    assert torch.equal(CrossEntropyMean()(signal, changing, mask), CrossEntropyMean()(signal, labels, mask))
+
+
+def cross_entropy_of(scores: Tensor, labels: Tensor) -> Tensor:
+    return torch.logsumexp(scores, 1) - scores.gather(1, labels[:, None])[:, 0]
+
+
+def test_squared_error_over_the_steps_that_count() -> None:
+    signal, target, mask = membrane(), membrane(1), spikes(3)[..., 0] > 0
+    error = (signal - target).square()
+    assert torch.allclose(MeanSquaredError()(signal, target, mask), error[mask].mean())
+    assert torch.allclose(MeanSquaredError(over="last")(signal, target[-1]), error[-1].mean())
+    with pytest.raises(ValueError, match="over='last', wanted over='all'"):
+        MeanSquaredError(over="last")(signal, target, mask)
+
+
+def test_masks_that_do_not_fit() -> None:
+    signal, labels = membrane(), torch.arange(B) % C
+    with pytest.raises(ValueError, match="does not compare step by step; choose cross_entropy_mean"):
+        CrossEntropySum()(signal, labels, torch.ones(T, B, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"wanted torch.bool of shape"):
+        CrossEntropyMean()(signal, labels, torch.ones(T, B))
+    with pytest.raises(ValueError, match=r"or .* one for each step"):
+        CrossEntropyMean()(signal, labels.expand(2, B))

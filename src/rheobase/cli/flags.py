@@ -6,7 +6,7 @@
     regularisers   --regularisers NAME:option=value,option=value (repeatable)
 
 An option that only one table has can be given without its table: --data, --steps, --hidden. The training
-settings yield: --steps is the encoder's where that has steps, and else training's (--training.steps is always).
+settings yield: --steps is the encoder's where that has steps, and training's elsewhere.
 """
 
 from __future__ import annotations

@@ -191,9 +191,8 @@ def _spread(summaries: Sequence[Summary]) -> str:
     values, digits = [s.value for s in summaries], 4 if summaries[0].higher_is_better else 5
     rows = [["seed", f"test {summaries[0].metric}", "training"]]
     rows += [[str(s.seed), f"{s.value:.{digits}f}", f"{s.seconds:.1f} s"] for s in summaries]
-    rows.append(
-        ["mean", f"{statistics.mean(values):.{digits}f}", f"{statistics.mean(s.seconds for s in summaries):.1f} s"]
-    )
+    seconds = statistics.mean(s.seconds for s in summaries)
+    rows.append(["mean", f"{statistics.mean(values):.{digits}f}", f"{seconds:.1f} s"])
     if len(values) > 1:
         rows.append(["spread", f"{statistics.stdev(values):.{digits}f}", "(standard deviation over seeds)"])
     return columns(rows, right=[1])

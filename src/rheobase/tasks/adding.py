@@ -3,8 +3,8 @@
 Input, at each of T steps: a number u uniform in [0, 1), and a marker m that is 1 at one step of the first
 half and one of the second, else 0. Target, asked for after the last step: the sum of the two marked u.
 
-A model that ignores its input says 1 and has a mean squared error of 2 Var(u) = 1/6. Linear models do no
-better, since they cannot multiply u by m; that is what makes the task more than a test of memory.
+A model that ignores its input says 1 and has a mean squared error of 2 Var(u) = 1/6. The best linear one
+has (1 - 2/T)/6, since it cannot multiply u by m; that is what makes the task more than a test of memory.
 
 Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 9 (1997), experiment 4 (there with
 other ranges); in this form: Le, Jaitly & Hinton, arXiv:1504.00941 (2015).
@@ -36,7 +36,24 @@ class Adding(GeneratedTask):
     """
 
     scoring: ClassVar[Metric] = MEAN_SQUARED_ERROR
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "default": {
+            "encoder": {"name": "sequence", "gain": 2.0},
+            "network": {"name": "recurrent", "hidden": [100]},
+            "neuron": {"name": "adaptive_lif", "tau_m": 0.2, "tau_a": 100.0, "beta": 0.1},
+            "readout": {"name": "leaky_integrator", "tau_m": 1e4, "resistance": 0.03},
+            "loss": {"name": "mean_squared_error", "over": "last"},
+            "decoder": {"name": "membrane_last"},
+            "training": {
+                "steps": 5000,
+                "batch_size": 25,
+                "learning_rate": 1e-2,
+                "schedule": "cosine",
+            },
+        },
+    }
 
+    test_samples: int = option(default=5000, at_least=10, help="samples to test on")
     length: int = option(default=100, at_least=2, unit="steps", help="length of a sequence (T)")
 
     @property

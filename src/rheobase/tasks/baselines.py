@@ -74,9 +74,7 @@ def classification(
     return {
         "constant": metric.mean(torch.full_like(test_targets, majority), test_targets),
         "linear": metric.mean(torch.from_numpy(linear.predict(test_x)), test_targets),
-        "nearest_neighbour": metric.mean(
-            torch.from_numpy(neighbour.fit(x, y).predict(test_x)), test_targets
-        ),
+        "nearest_neighbour": metric.mean(torch.from_numpy(neighbour.fit(x, y).predict(test_x)), test_targets),
     }
 
 
