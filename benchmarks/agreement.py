@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,35 @@ def digest(spikes: NDArray[np.bool_]) -> str:
     return hashlib.sha256(np.packbits(spikes).tobytes()).hexdigest()
 
 
-def compare(path: Path, truth: Outputs) -> Report:
-    """Agreement of a contestant's saved outputs with the reference; raises where it is too small."""
+def _share(spikes: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:
+    return int((spikes != wanted).sum()) / max(1, int(wanted.sum()))
+
+
+def compare(
+    path: Path, truth: Outputs, follow: Callable[[NDArray[np.bool_]], Outputs] | None = None
+) -> Report:
+    """Agreement of a contestant's saved outputs with the reference; raises where it is too small.
+
+    With `follow`, the reference is asked again, along the contestant's own spikes, and that is what they and
+    the gradients must agree with.
+    """
     with np.load(path) as saved:
         shape = tuple(int(size) for size in saved["shape"])
         if shape != truth.spikes.shape:
             raise ContestantError(f"spikes have shape {shape}, wanted {truth.spikes.shape}")
         spikes = np.unpackbits(saved["spikes"], count=truth.spikes.size).astype(np.bool_).reshape(shape)
         gradients = {name: saved[f"gradient.{name}"].astype(np.float64) for name in truth.gradients}
+    parted = _share(spikes, truth.spikes)
+    if follow is not None:
+        truth = follow(spikes)
     differing = int((spikes != truth.spikes).sum())
-    share = differing / max(1, int(truth.spikes.sum()))
+    share = _share(spikes, truth.spikes)
     agreement: Report = {
         "spikes": int(spikes.sum()),
         "spikes_sha256": digest(spikes),
         "differing_spikes": differing,
         "differing_share": share,
+        "parted_share": parted,
         "gradients": {},
     }
     wrong = (

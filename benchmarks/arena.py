@@ -46,6 +46,14 @@ def table(case: dict[str, Any]) -> str:
         f"Reference: {case['reference_spikes']} spikes, {case['firing_share']:.1%} of all neurons and steps.",
     ]
     lines.append(f"Other processes kept {case['foreign_load']:.2f} processors busy during the rounds.")
+    if any(row.get("parted_share", 0) > row.get("differing_share", 0) for row in case["contestants"]):
+        lines.append(
+            "Sequences part; each decision was judged after the contestant's own spikes. Spikes that differ"
+        )
+        lines[-1] += " from the reference's free sequence: " + ", ".join(
+            f"{row['name']} {row['parted_share']:.1%}" for row in case["contestants"] if "spikes" in row
+        )
+        lines[-1] += "."
     for row in case["contestants"]:
         lines += [f"{row['name']}, {form}: {ms:.2f} ms." for form, ms in row["other_forms_ms"].items()]
         lines += [f"{row['name']}, {name}: {note}." for name, note in row["notes"].items()]

@@ -6,6 +6,8 @@ A workload is one module in `benchmarks/workloads/`, named as it is asked for (`
     CASES: dict[str, dict[str, int]]                  case name ("w7" or "w7-512") -> keywords of make
     make(seed: int, **parameters) -> Data             weights and inputs
     reference(data: Data) -> Outputs                  the truth in float64
+    follow(data: Data, spikes) -> Outputs             only if sequences part: what each neuron should have
+                                                      done at each step after `spikes`, and the gradient there
 
 A contestant is one module in `benchmarks/contestants/`. "Memory after imports" is that after importing it,
 so a library is imported at its top, not inside functions:
@@ -32,7 +34,9 @@ Before a time is reported, the contestant's spikes and gradients are compared wi
 Contestants sum products in different orders, so a membrane within rounding of the threshold can fall on
 either side of it, and one such spike moves a few later ones: up to SPIKE_TOLERANCE of the reference's
 spikes may differ (the share is printed). Gradients need a cosine above COSINE and a length within LENGTH.
-Who fails is refused.
+Who fails is refused. Where recurrence makes a network chaotic, one such spike parts two sequences for good;
+there the reference follows the contestant's own spikes (`follow`), so that each decision and the gradient
+are still judged, and how far the free sequences parted is only reported.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -186,10 +191,14 @@ def _load(entries: list[Entry], failures: dict[str, str], say: Say) -> list[Entr
     return kept
 
 
-def _check(entry: Entry, truth: Outputs, folder: Path) -> None:
+def _check(entry: Entry, case: Case, truth: Outputs, folder: Path) -> None:
     path = folder / "outputs.npz"
     if entry.worker.ask("check", path=str(path))["checked"]:
-        entry.agreement = compare(path, truth)
+        follow = None
+        if hasattr(case.module, "follow"):
+            with np.load(folder / "data.npz") as data:
+                follow = partial(case.module.follow, dict(data))
+        entry.agreement = compare(path, truth, follow)
     elif entry.contestant.kind != "floor":
         raise ContestantError("it computes nothing that can be checked, and only a floor may do so")
 
@@ -226,7 +235,7 @@ def run_case(
             for entry in running:
                 try:
                     entry.memory = entry.worker.ask("memory")
-                    _check(entry, truth, folder)
+                    _check(entry, case, truth, folder)
                     finished.append(entry)
                 except ContestantError as error:
                     failures[entry.label] = str(error)

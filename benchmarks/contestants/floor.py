@@ -2,6 +2,10 @@
 
 W1: the five products (currents of both layers, gradients of both weights, gradient of the hidden spikes), one
 float32 write and one read of the hidden layer's T B N values in a buffer that is reused, and one fused Adam.
+W2, W3: the products alone. Currents of the hidden layer from input and recurrence, gradient of the spikes
+through the recurrence, gradients of both weights; on W3 also the read-out's three. Products with spikes are
+tried as sums over those that fired, too, listed beforehand (nothing is searched for). The recurrent products
+are timed for all steps at once, which no method can do: so none can be faster.
 W7: the two products alone (currents, weight gradient).
 
 Every product is tried as torch.mm (MKL or what torch was built with), torch's linear, oneDNN's linear and
@@ -13,12 +17,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from benchmarks import adaptive
 from benchmarks.interface import Data, Forms, Runner
 from benchmarks.workloads import w1
 
@@ -29,8 +37,17 @@ VERSION = torch.__version__
 _TRIALS = 5
 
 
-def _product(name: str, a: Tensor, b: Tensor, notes: dict[str, str]) -> Callable[[], object]:
-    """The fastest way to a @ b.T for a [M, K], b [N, K] (either may be a transposed view)."""
+def _product(
+    name: str,
+    a: Tensor,
+    b: Tensor,
+    notes: dict[str, str],
+    events: Callable[[], Tensor] | None = None,
+) -> Callable[[], object]:
+    """The fastest way to a @ b.T for a [M, K], b [N, K] (either may be a transposed view).
+
+    `events` is one more way, if either is of spikes.
+    """
     a_numpy, b_numpy = a.numpy(), b.numpy().T
     out = torch.empty(a.shape[0], b.shape[0])
     out_numpy = out.numpy()
@@ -43,6 +60,8 @@ def _product(name: str, a: Tensor, b: Tensor, notes: dict[str, str]) -> Callable
         one_dnn = torch.ops.mkldnn._linear_pointwise
         candidates["oneDNN linear"] = lambda: one_dnn(a, b, None, "none", [], "")
         candidates["oneDNN linear, transposed"] = lambda: one_dnn(b, a, None, "none", [], "").t()
+    if events is not None:
+        candidates["sums over spikes"] = events
     truth = torch.mm(a, b.t())
     seconds: dict[str, float] = {}
     for path, multiply in candidates.items():
@@ -55,7 +74,7 @@ def _product(name: str, a: Tensor, b: Tensor, notes: dict[str, str]) -> Callable
         seconds[path] = min(trials)
     best = min(seconds, key=seconds.__getitem__)
     rate = 2e-9 * a.shape[0] * a.shape[1] * b.shape[0] / seconds[best]
-    notes[name] = f"{best}, {rate:.0f} GFLOP/s"
+    notes[name] = f"{best}, {1e3 * seconds[best]:.2f} ms, {rate:.0f} GFLOP/s"
     return candidates[best]
 
 
@@ -101,7 +120,104 @@ def _w7(data: Data) -> Runner:
     return _run(products, notes)
 
 
+Numbers = np.ndarray[Any, Any]
+
+
+class _Spikes:
+    """Spikes [M, K] (0 and 1), also as a list per row."""
+
+    def __init__(self, spikes: Tensor) -> None:
+        self.dense = spikes
+        rows, columns = np.nonzero(spikes.numpy())
+        self._index = columns.astype(np.int32)
+        self._starts = np.searchsorted(rows, np.arange(len(spikes) + 1))
+
+    def currents(self, name: str, weight: Tensor, notes: dict[str, str]) -> Callable[[], object]:
+        """spikes @ weight.T"""
+        rows, out = weight.t().contiguous().numpy(), torch.empty(len(self.dense), len(weight))
+
+        def events() -> Tensor:
+            _sum_rows(self._starts, self._index, rows, out.numpy())
+            return out
+
+        return _product(name, self.dense, weight, notes, events)
+
+    def weight_gradient(self, name: str, grad: Tensor, notes: dict[str, str]) -> Callable[[], object]:
+        """grad.T @ spikes, for grad [M, N]"""
+        parts = np.empty((torch.get_num_threads(), self.dense.shape[1], grad.shape[1]), np.float32)
+
+        def events() -> Tensor:
+            _add_to_rows(self._starts, self._index, grad.numpy(), parts)
+            return torch.from_numpy(parts.sum(0)).t()
+
+        return _product(name, grad.t(), self.dense.t(), notes, events)
+
+
+@numba.njit(parallel=True, error_model="numpy", fastmath=True)
+def _sum_rows(starts: Numbers, index: Numbers, rows: Numbers, out: Numbers) -> None:
+    for m in numba.prange(out.shape[0]):
+        total = out[m]
+        total[:] = 0
+        q, end = starts[m], starts[m + 1]
+        while q + 4 <= end:
+            a, b, c, d = rows[index[q]], rows[index[q + 1]], rows[index[q + 2]], rows[index[q + 3]]
+            for j in range(total.shape[0]):
+                total[j] += (a[j] + b[j]) + (c[j] + d[j])
+            q += 4
+        while q < end:
+            a = rows[index[q]]
+            for j in range(total.shape[0]):
+                total[j] += a[j]
+            q += 1
+
+
+@numba.njit(parallel=True, error_model="numpy", fastmath=True)
+def _add_to_rows(starts: Numbers, index: Numbers, grad: Numbers, parts: Numbers) -> None:
+    for p in numba.prange(parts.shape[0]):
+        sums = parts[p]
+        sums[:] = 0
+        for m in range(p * grad.shape[0] // parts.shape[0], (p + 1) * grad.shape[0] // parts.shape[0]):
+            added = grad[m]
+            for q in range(starts[m], starts[m + 1]):
+                total = sums[index[q]]
+                for j in range(added.shape[0]):
+                    total[j] += added[j]
+
+
+@torch.no_grad()
+def _recurrent(data: Data, read_out: bool) -> Runner:
+    notes: dict[str, str] = {}
+    w_in, w_rec, w_out = (torch.from_numpy(data[name]) for name in ("w_in", "w_rec", "w_out"))
+    x, neurons = torch.from_numpy(data["x"]).flatten(0, 1), len(w_rec)
+    currents = (data["x"] @ data["w_in"].T + data["b_in"]).astype(np.float64)
+    fired = adaptive.forward(currents, data["w_rec"].astype(np.float64)).fired.reshape(-1, neurons)
+    hidden = _Spikes(torch.from_numpy(fired.astype(np.float32)))
+    grad = torch.randn(len(x), neurons)
+    if read_out:
+        inputs, grad_out = _Spikes(x), torch.randn(len(x), len(w_out))
+        work = [
+            inputs.currents("currents from input", w_in, notes),
+            inputs.weight_gradient("input weight gradient", grad, notes),
+            hidden.currents("currents of the read-out", w_out, notes),
+            hidden.weight_gradient("read-out weight gradient", grad_out, notes),
+            _product("spike gradient through the read-out", grad_out, w_out.t(), notes),
+        ]
+    else:
+        work = [
+            _product("currents from input", x, w_in, notes),
+            _product("input weight gradient", grad.t(), x.t(), notes),
+        ]
+    work += [
+        hidden.currents("currents from recurrence", w_rec, notes),
+        _product("spike gradient through the recurrence", grad, w_rec.t(), notes),
+        hidden.weight_gradient("recurrent weight gradient", grad, notes),
+    ]
+    return _run(work, notes)
+
+
 WORKLOADS: dict[str, Forms] = {
     "w1": {"fastest path per product": _w1},
+    "w2": {"fastest path per product": partial(_recurrent, read_out=False)},
+    "w3": {"fastest path per product": partial(_recurrent, read_out=True)},
     "w7": {"fastest path per product": _w7},
 }

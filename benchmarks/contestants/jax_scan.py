@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from benchmarks import lif
+from benchmarks import adaptive, lif
 from benchmarks.interface import Data, Forms, Outputs, Runner
-from benchmarks.workloads import w1
+from benchmarks.workloads import w1, w3
 
 NAME = "JAX scan"
 KIND = "peer"
@@ -150,6 +151,108 @@ def _w7(unroll: int) -> Callable[[Data], Runner]:
     return factory
 
 
+@jax.custom_vjp
+def _adaptive_spike(x: Array) -> Array:
+    return (x > 0).astype(x.dtype)
+
+
+def _adaptive_forward(x: Array) -> tuple[Array, Array]:
+    return _adaptive_spike(x), x
+
+
+def _adaptive_backward(x: Array, grad: Array) -> tuple[Array]:
+    return (grad * adaptive.GAMMA * jnp.maximum(0, 1 - jnp.abs(x)),)
+
+
+_adaptive_spike.defvjp(_adaptive_forward, _adaptive_backward)
+
+Hidden = Callable[[Array, Array, int], Array]
+"""(currents [T, B, N], recurrent weights (to, from), unroll) -> spikes [T, B, N]."""
+
+
+def _recurrent(currents: Array, weight: Array, unroll: int) -> Array:
+    def body(state: tuple[Array, Array, Array], current: Array) -> tuple[tuple[Array, Array, Array], Array]:
+        v, b, z = state
+        v = adaptive.ALPHA * v + current + z @ weight.T - adaptive.THRESHOLD * jax.lax.stop_gradient(z)
+        b = adaptive.RHO * b + z
+        z = _adaptive_spike((v - adaptive.THRESHOLD - adaptive.BETA * b) / adaptive.THRESHOLD)
+        return (v, b, z), z
+
+    rest = jnp.zeros_like(currents[0])
+    spikes: Array = jax.lax.scan(body, (rest, rest, rest), currents, unroll=unroll)[1]
+    return spikes
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _recurrent_afterwards(currents: Array, weight: Array, unroll: int) -> Array:
+    """The same; but the weights' gradient is taken in one product over all steps, not summed step by step."""
+    return _recurrent(currents, weight, unroll)
+
+
+def _afterwards_forward(currents: Array, weight: Array, unroll: int) -> tuple[Array, tuple[Any, Array]]:
+    spikes, pull = jax.vjp(lambda c: _recurrent(c, weight, unroll), currents)
+    return spikes, (pull, spikes)
+
+
+def _afterwards_backward(unroll: int, saved: tuple[Any, Array], grad: Array) -> tuple[Array, Array]:
+    pull, spikes = saved
+    (grad_currents,) = pull(grad)
+    return grad_currents, jnp.tensordot(grad_currents[1:], spikes[:-1], ((0, 1), (0, 1)))
+
+
+_recurrent_afterwards.defvjp(_afterwards_forward, _afterwards_backward)
+
+
+def _hidden_spikes(p: Params, x: Array, hidden: Hidden, unroll: int) -> Array:
+    currents = (x.reshape(-1, x.shape[2]) @ p["w_in"].T + p["b_in"]).reshape(*x.shape[:2], -1)
+    return hidden(currents, p["w_rec"] * (1 - jnp.eye(currents.shape[2])), unroll)
+
+
+def _adding_loss(p: Params, x: Array, y: Array, hidden: Hidden, unroll: int) -> tuple[Array, Array]:
+    spikes = _hidden_spikes(p, x, hidden, unroll)
+    decay = adaptive.KAPPA ** jnp.arange(len(x) - 1, -1, -1)
+    last = jnp.tensordot(decay, spikes, 1) @ p["w_out"].T + decay.sum() * p["b_out"]
+    return ((last - y) ** 2).mean(), spikes
+
+
+def _sequence_loss(p: Params, x: Array, y: Array, hidden: Hidden, unroll: int) -> tuple[Array, Array]:
+    spikes = _hidden_spikes(p, x, hidden, unroll)
+    out = spikes @ p["w_out"].T + p["b_out"]
+
+    def leak(membrane: Array, current: Array) -> tuple[Array, Array]:
+        membrane = adaptive.KAPPA * membrane + current
+        return membrane, membrane
+
+    log_probability = jax.nn.log_softmax(jax.lax.scan(leak, jnp.zeros_like(out[0]), out, unroll=unroll)[1])
+    return -jnp.take_along_axis(log_probability, y[None, :, None], axis=-1).mean(), spikes
+
+
+def _recurrent_gradient(
+    loss: Callable[[Params, Array, Array, Hidden, int], tuple[Array, Array]], hidden: Hidden, unroll: int
+) -> Callable[[Data], Runner]:
+    def factory(data: Data) -> Runner:
+        x, y = jnp.asarray(data["x"]), jnp.asarray(data["y"])
+        given = {name: jnp.asarray(data[name]) for name in w3.PARAMETERS}
+        gradient = jax.jit(jax.grad(lambda p, x, y: loss(p, x, y, hidden, unroll), has_aux=True))
+
+        def check() -> Outputs:
+            grads, spikes = gradient(given, x, y)
+            return _outputs(spikes, grads)
+
+        return Runner(lambda: _finished(gradient(given, x, y)), check)
+
+    return factory
+
+
+def _recurrent_forms(loss: Callable[[Params, Array, Array, Hidden, int], tuple[Array, Array]]) -> Forms:
+    hidden = {"step by step": _recurrent, "in one product": _recurrent_afterwards}
+    return {
+        f"weight gradient {how}, unroll {unroll}": _recurrent_gradient(loss, layer, unroll)
+        for how, layer in hidden.items()
+        for unroll in (1, 4, 10)
+    }
+
+
 def _finished(tree: Tree) -> Tree:
     done: Tree = jax.block_until_ready(tree)  # type: ignore[no-untyped-call]
     return done
@@ -166,5 +269,7 @@ WORKLOADS: dict[str, Forms] = {
         "one scan": _w1(_one_scan, 1),
         "one scan, unroll 5": _w1(_one_scan, 5),
     },
+    "w2": _recurrent_forms(_adding_loss),
+    "w3": _recurrent_forms(_sequence_loss),
     "w7": {"product hoisted": _w7(1), "product hoisted, unroll 5": _w7(5)},
 }

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks import lif
+from benchmarks import adaptive, lif
 from benchmarks.interface import Data, Forms, Outputs, Runner
+from benchmarks.torch_recurrent import Network as RecurrentNetwork
+from benchmarks.torch_recurrent import Parameters, adding, sequences
 from benchmarks.torch_training import layer_gradient, training_step
 from benchmarks.workloads import w1
 from rheobase.kernels.constant import Constant
 from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network
 from rheobase.layers.neurons import Neurons
+from rheobase.layers.recurrent import Recurrent
+from rheobase.neurons.adaptive_lif import AdaptiveLIF
 from rheobase.neurons.base import time_constant
+from rheobase.neurons.leaky_integrator import LeakyIntegrator
 from rheobase.neurons.lif import LIF
-from rheobase.surrogate import FastSigmoid
+from rheobase.surrogate import FastSigmoid, Triangular
 
 NAME = "rheobase"
 KIND = "ours"
@@ -82,4 +88,53 @@ def _w7(data: Data) -> Runner:
     return layer_gradient(data, forward)
 
 
-WORKLOADS: dict[str, Forms] = {"w1": {"layers": _w1}, "w7": {"layers": _w7}}
+def _recurrent_network(p: Parameters, checkpoint_every: int | None) -> Network:
+    neurons, inputs = p["w_in"].shape
+    neuron = AdaptiveLIF.preset(
+        "eprop",
+        tau_m=adaptive.TAU_M,
+        tau_a=adaptive.TAU_A,
+        threshold=adaptive.THRESHOLD,
+        beta=adaptive.BETA,
+        detach=True,
+        surrogate=Triangular(damping=adaptive.GAMMA),
+    )
+    hidden = Recurrent(neuron, neurons, checkpoint_every=checkpoint_every)
+    network = Network(
+        dense1=Dense(inputs, neurons),
+        hidden=hidden,
+        dense2=Dense(neurons, len(p["w_out"])),
+        readout=Neurons(LeakyIntegrator(tau_m=adaptive.TAU_READOUT)),
+    )
+    for layer, weight, bias in (("dense1", "w_in", "b_in"), ("dense2", "w_out", "b_out")):
+        dense = cast(Dense, network.layers[layer])
+        dense.weight, dense.bias = p[weight], p[bias]
+    hidden.parametrizations.weight.original = p["w_rec"]  # type: ignore[union-attr]
+    return network
+
+
+def _recurrent(
+    task: Callable[[Data, RecurrentNetwork], Runner], checkpoint_every: int | None = None
+) -> Callable[[Data], Runner]:
+    def factory(data: Data) -> Runner:
+        network: Network | None = None
+
+        def forward(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+            nonlocal network
+            if network is None:
+                network = _recurrent_network(p, checkpoint_every)
+            record = network(x, record=["hidden.spikes"])
+            return record["hidden.spikes"], record.output
+
+        return task(data, forward)
+
+    return factory
+
+
+WORKLOADS: dict[str, Forms] = {
+    "w1": {"layers": _w1},
+    "w2": {"layers": _recurrent(adding)},
+    "w3": {"layers": _recurrent(sequences)},
+    "w3-long": {"layers, checkpoints every 100 steps": _recurrent(sequences, 100)},
+    "w7": {"layers": _w7},
+}
