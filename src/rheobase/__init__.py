@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rheobase.kernels.constant import Constant as Constant
     from rheobase.kernels.sequence import kernel_source as kernel_source
     from rheobase.kernels.sequence import sequence as sequence
+    from rheobase.layers.connection import Rewiring as Rewiring
     from rheobase.layers.delayed import Delayed as Delayed
     from rheobase.layers.dense import Dense as Dense
     from rheobase.layers.network import Network as Network
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from rheobase.layers.neurons import Neurons as Neurons
     from rheobase.layers.over_time import OverTime as OverTime
     from rheobase.layers.recurrent import Recurrent as Recurrent
+    from rheobase.layers.rewire import rewire as rewire
     from rheobase.networks.feed_forward import FeedForward as FeedForward
     from rheobase.neurons.adaptive_lif import AdaptiveLIF as AdaptiveLIF
     from rheobase.neurons.base import Neuron as Neuron
@@ -77,6 +79,7 @@ _HOMES = {
     "OverTime": "rheobase.layers.over_time",
     "Record": "rheobase.layers.network",
     "Recurrent": "rheobase.layers.recurrent",
+    "Rewiring": "rheobase.layers.connection",
     "SpikingNeuron": "rheobase.neurons.spiking",
     "State": "rheobase.neurons.base",
     "SynapticIntegrator": "rheobase.neurons.synaptic_integrator",
@@ -93,6 +96,7 @@ _HOMES = {
     "parameter": "rheobase.config",
     "predict": "rheobase.training.evaluate",
     "resume": "rheobase.training.fit",
+    "rewire": "rheobase.layers.rewire",
     "rules": "rheobase",
     "sequence": "rheobase.kernels.sequence",
     "surrogate": "rheobase",

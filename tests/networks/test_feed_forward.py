@@ -38,9 +38,9 @@ def test_options_reach_the_layers() -> None:
 
 
 def test_signs_delays_and_gaps() -> None:
-    architecture = FeedForward(hidden=(20, 10), excitatory=0.7, density=0.5, forward_delay=3.0)
-    net = architecture.build((16,), 3, LIF(dt=0.5), LeakyIntegrator(dt=0.5))
-    for name, positive in (("dense1", None), ("dense2", 14), ("dense3", 7)):
+    architecture = FeedForward(hidden=(20, 30), excitatory=0.7, density=0.5, forward_delay=3.0)
+    net = architecture.build((30,), 3, LIF(dt=0.5), LeakyIntegrator(dt=0.5))
+    for name, positive in (("dense1", None), ("dense2", 14), ("dense3", 21)):
         layer = net.layers[name]
         assert isinstance(layer, Delayed)
         weight = layer.weight.detach()

@@ -34,7 +34,7 @@ def test_options_reach_the_layer() -> None:
         density=0.5,
         train_neurons="tau_m",
         backend="torch",
-    ).build((4,), 2, LIF(), LeakyIntegrator())
+    ).build((40,), 2, LIF(), LeakyIntegrator())
     layer = net.layers["hidden1"]
     assert isinstance(layer, RecurrentLayer)
     assert (int(layer.delays.steps.min()), int(layer.delays.steps.max())) == (2, 5)

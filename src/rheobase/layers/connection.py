@@ -14,8 +14,9 @@ crosses zero, whichever optimizer steps, and one at zero can grow again. Signs a
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,21 +29,44 @@ Weights = Literal["uniform", "normal"]
 Signs = Tensor | Sequence[int] | float
 
 
+class Rewiring(NamedTuple):
+    """That connections are rewired in training: see `rheobase.layers.rewire`.
+
+    Attributes:
+        l1: How strongly connections are drawn towards zero, in units of the gradient.
+        temperature: Variance of the noise on their strength, per step and learning rate, over 2.
+    """
+
+    l1: float = 0.01
+    temperature: float = 0.0
+
+
 class Constraint(nn.Module):
     """The parametrisation of a constrained `weight` [to, from].
 
     Args:
-        signs: +1 or -1 per presynaptic neuron, `[from]`, or None.
+        signs: +1 or -1 per presynaptic neuron, `[from]`, or per connection, `[to, from]`, or None.
         mask: Which connections exist, bool `[to, from]`, or None for all.
+        self_connections: Whether those of a neuron with itself may exist.
+        rewiring: Whether and how the mask changes in training.
     """
 
     signs: Tensor | None
     mask: Tensor | None
 
-    def __init__(self, signs: Tensor | None, mask: Tensor | None) -> None:
+    def __init__(
+        self,
+        signs: Tensor | None,
+        mask: Tensor | None,
+        *,
+        self_connections: bool = True,
+        rewiring: Rewiring | None = None,
+    ) -> None:
         super().__init__()
         self.register_buffer("signs", signs)
         self.register_buffer("mask", mask)
+        self.self_connections = self_connections
+        self.rewiring = rewiring
 
     def forward(self, original: Tensor) -> Tensor:
         """The weights that the trained values come to."""
@@ -58,6 +82,11 @@ class Constraint(nn.Module):
         """The trained values that stand for `weight`, which must keep the constraints."""
         return weight
 
+    def possible(self) -> Tensor:
+        """Which connections may exist, bool `[to, from]`."""
+        assert self.mask is not None
+        return _possible(self.mask.shape, self.self_connections).to(self.mask.device)
+
 
 def make_weight(
     module: nn.Module,
@@ -69,6 +98,8 @@ def make_weight(
     signs: Signs | None = None,
     density: float = 1.0,
     self_connections: bool = True,
+    rewiring: Rewiring | None = None,
+    sole: bool = True,
 ) -> None:
     """Give `module` its `weight` `[outputs, inputs]`, drawn from torch's global generator.
 
@@ -82,9 +113,12 @@ def make_weight(
         signs: See `Signs`; None leaves signs free.
         density: Share of all possible connections that exist, drawn at random.
         self_connections: Whether unit i may connect to unit i.
+        rewiring: Whether and how connections are rewired in training.
+        sole: Whether this is all the input that the units get: then it warns of units without any.
 
     Raises:
-        ValueError: On a density that leaves no connection, or signs that are not one +1 or -1 per input.
+        ValueError: On a density that leaves no connection, on rewiring without gaps, or on signs that are not
+            one +1 or -1 per input.
     """
     spread = gain / math.sqrt(max(1.0, density * inputs))
     weight = torch.empty(outputs, inputs)
@@ -93,16 +127,24 @@ def make_weight(
     else:
         weight.uniform_(-spread, spread)
     chosen = None if signs is None else _signs(signs, inputs).to(weight.dtype)
-    possible = torch.ones(outputs, inputs, dtype=torch.bool)
-    if not self_connections:
-        possible.fill_diagonal_(False)
-    mask = _thinned(possible, density) if density != 1.0 else possible
+    mask = _thinned(_possible(weight.shape, self_connections), density)
     if chosen is not None:
         weight = weight.abs() * chosen
-    constrained = chosen is not None or not bool(mask.all())
+    if rewiring is not None:
+        if density == 1.0:
+            raise ValueError(
+                "rewiring: got a density of 1, at which all connections exist; use a lower density"
+            )
+        chosen = torch.where(weight < 0, -1.0, 1.0) if chosen is None else chosen
+    elif sole:
+        _warn_unreached(mask, density)
+    gaps = not bool(mask.all())
+    constrained = chosen is not None or gaps
     module.register_parameter("weight", nn.Parameter(weight * mask if constrained else weight))
     if constrained:
-        constraint = Constraint(chosen, None if bool(mask.all()) else mask)
+        constraint = Constraint(
+            chosen, mask if gaps else None, self_connections=self_connections, rewiring=rewiring
+        )
         parametrize.register_parametrization(module, "weight", constraint)
 
 
@@ -130,10 +172,17 @@ def _signs(signs: Signs, inputs: int) -> Tensor:
     return values
 
 
+def _possible(shape: torch.Size, self_connections: bool) -> Tensor:
+    possible = torch.ones(shape, dtype=torch.bool)
+    return possible if self_connections else possible.fill_diagonal_(False)
+
+
 def _thinned(possible: Tensor, density: float) -> Tensor:
     """`density` of the possible connections, drawn at random."""
     if not 0.0 < density <= 1.0:
         raise ValueError(f"density: got {density}, wanted a share of connections above 0, at most 1")
+    if density == 1.0:
+        return possible
     places = possible.flatten().nonzero().flatten()
     number = round(density * len(places))
     if number == 0:
@@ -143,3 +192,22 @@ def _thinned(possible: Tensor, density: float) -> Tensor:
     mask = torch.zeros(possible.numel(), dtype=torch.bool)
     mask[places[torch.randperm(len(places))[:number]]] = True
     return mask.reshape(possible.shape)
+
+
+def _warn_unreached(mask: Tensor, density: float) -> None:
+    number = int((~mask.any(1)).sum())
+    if number:
+        warnings.warn(
+            f"density {density:g}: {number} of {len(mask)} neurons have no input connection; raise the "
+            "density, or let connections be rewired",
+            stacklevel=4,
+        )
+
+
+def plain_name(parameter: str) -> str:
+    """A parameter's name without what its constraints add.
+
+    >>> plain_name("layers.dense1.parametrizations.weight.original")
+    'layers.dense1.weight'
+    """
+    return parameter.replace("parametrizations.weight.original", "weight")

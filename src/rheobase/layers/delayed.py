@@ -18,7 +18,7 @@ from rheobase.kernels.constant import Constant
 from rheobase.kernels.products import linear
 from rheobase.kernels.recurrent import HISTORY, by_delay
 from rheobase.kernels.sequence import Run
-from rheobase.layers.connection import Signs, Weights, make_weight
+from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight
 from rheobase.layers.delays import Delays, make_delays
 from rheobase.layers.stateful import Stateful
 from rheobase.registry import unknown
@@ -38,7 +38,7 @@ class Delayed(Stateful):
         learn_delays: Whether delays are trained; they may then lie between two steps (see `LearntDelays`).
         longest_delay: Longest delay in ms that may be learnt; by default the longest at the start.
         delay_speed: How many ms a learnt delay moves where a weight would move by 1.
-        bias, gain, weights, signs, density: As in `Dense`.
+        bias, gain, weights, signs, density, rewiring: As in `Dense`.
 
     Shape: `[T, B, inputs] -> [T, B, outputs]` (or `[T, B, ...]` with `inputs` values per sample).
 
@@ -69,12 +69,22 @@ class Delayed(Stateful):
         weights: Weights = "uniform",
         signs: Signs | None = None,
         density: float = 1.0,
+        rewiring: Rewiring | None = None,
     ) -> None:
         super().__init__()
         if inputs < 1 or outputs < 1:
             raise ValueError(f"Delayed: got {inputs} inputs and {outputs} outputs, wanted at least 1 each")
         self.inputs, self.outputs = inputs, outputs
-        make_weight(self, outputs, inputs, gain=gain, weights=weights, signs=signs, density=density)
+        make_weight(
+            self,
+            outputs,
+            inputs,
+            gain=gain,
+            weights=weights,
+            signs=signs,
+            density=density,
+            rewiring=rewiring,
+        )
         bound = 1.0 / math.sqrt(inputs)
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
         self.delays = make_delays(

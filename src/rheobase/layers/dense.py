@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.products import linear
-from rheobase.layers.connection import Signs, Weights, make_weight
+from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight
 from rheobase.layers.over_time import over_time
 
 
@@ -29,6 +29,7 @@ class Dense(nn.Module):
         signs: +1 or -1 per presynaptic unit, or the share of excitatory units, drawn at random.
         density: Share of the possible connections that exist, drawn at random; initial weights are then
             those of the remaining number of inputs.
+        rewiring: Whether and how connections are rewired in training: see `rheobase.layers.rewire`.
 
     Shape: `[T, B, inputs] -> [T, B, outputs]` (or `[T, B, ...]` with `inputs` values per sample).
 
@@ -51,12 +52,22 @@ class Dense(nn.Module):
         weights: Weights = "uniform",
         signs: Signs | None = None,
         density: float = 1.0,
+        rewiring: Rewiring | None = None,
     ) -> None:
         super().__init__()
         if inputs < 1 or outputs < 1:
             raise ValueError(f"Dense: got {inputs} inputs and {outputs} outputs, wanted at least 1 each")
         self.inputs, self.outputs = inputs, outputs
-        make_weight(self, outputs, inputs, gain=gain, weights=weights, signs=signs, density=density)
+        make_weight(
+            self,
+            outputs,
+            inputs,
+            gain=gain,
+            weights=weights,
+            signs=signs,
+            density=density,
+            rewiring=rewiring,
+        )
         bound = 1.0 / math.sqrt(inputs)
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None
 

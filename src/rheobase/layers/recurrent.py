@@ -17,7 +17,7 @@ from rheobase.kernels.constant import Constant
 from rheobase.kernels.plan import Plan
 from rheobase.kernels.recurrent import Group, make_plans, run_recurrent, state_names
 from rheobase.kernels.sequence import Backend, Run
-from rheobase.layers.connection import Signs, Weights, make_weight
+from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight
 from rheobase.layers.delays import ConnectionDelays, Delays, make_delays
 from rheobase.layers.population import Population, is_spiking
 from rheobase.layers.stateful import NeuronLayer
@@ -40,6 +40,7 @@ class Recurrent(NeuronLayer):
         self_connections: Whether a neuron may excite itself.
         signs: +1 or -1 per presynaptic neuron, or the share of excitatory neurons, drawn at random.
         density: Share of the possible connections that exist, drawn at random.
+        rewiring: Whether and how connections are rewired in training: see `rheobase.layers.rewire`.
         trainable: Names of neuron parameters to train, one value per neuron; in a mixed population, in
             each group that has them.
         gain, weights: Scale and distribution of the initial weights: uniform in +-gain/sqrt(n), or normal
@@ -78,6 +79,7 @@ class Recurrent(NeuronLayer):
         self_connections: bool = False,
         signs: Signs | None = None,
         density: float = 1.0,
+        rewiring: Rewiring | None = None,
         trainable: Collection[str] = (),
         gain: float = 1.0,
         weights: Weights = "uniform",
@@ -115,6 +117,8 @@ class Recurrent(NeuronLayer):
             signs=signs,
             density=density,
             self_connections=self_connections,
+            rewiring=rewiring,
+            sole=False,
         )
         self.delays: ConnectionDelays | None = None
         if delays is not None:

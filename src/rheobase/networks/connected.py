@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from rheobase.config import option
-from rheobase.layers.connection import Weights, draw_signs
+from rheobase.layers.connection import Rewiring, Weights, draw_signs
 from rheobase.layers.delayed import Delayed
 from rheobase.layers.dense import Dense
 from rheobase.networks.base import Architecture
@@ -19,6 +19,16 @@ class Connected(Architecture):
     gain: float = option(default=1.0, above=0, help="factor on the initial weights")
     density: float = option(
         default=1.0, above=0, at_most=1, help="share of connections that exist, drawn at random"
+    )
+    rewire: bool = option(
+        default=False,
+        help="whether sparse connections are rewired in training (DEEP R); wants a density below 1",
+    )
+    rewire_l1: float = option(
+        default=0.01, at_least=0, help="how strongly rewired connections are drawn towards zero"
+    )
+    rewire_temperature: float = option(
+        default=0.0, at_least=0, help="noise on the strength of rewired connections"
     )
     excitatory: float | None = option(
         default=None,
@@ -44,6 +54,16 @@ class Connected(Architecture):
                 "learnt"
             )
 
+        if self.rewire and self.density == 1.0:
+            raise ValueError(
+                f"{type(self).__name__}.rewire: got true with a density of 1, at which no connection is left "
+                "to draw; set a density below 1"
+            )
+
+    def rewiring(self) -> Rewiring | None:
+        """Whether and how connections are rewired."""
+        return Rewiring(self.rewire_l1, self.rewire_temperature) if self.rewire else None
+
     def has_delays(self) -> bool:
         """Whether any connection has a delay that may be trained."""
         return self.forward_delay is not None
@@ -63,6 +83,7 @@ class Connected(Architecture):
                 weights=self.weights,
                 signs=signs,
                 density=self.density,
+                rewiring=self.rewiring(),
             )
         return Delayed(
             inputs,
@@ -76,4 +97,5 @@ class Connected(Architecture):
             weights=self.weights,
             signs=signs,
             density=self.density,
+            rewiring=self.rewiring(),
         )

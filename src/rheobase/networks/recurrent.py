@@ -82,6 +82,7 @@ class Recurrent(Connected):
             self_connections=self.self_connections,
             signs=signs,
             density=self.density,
+            rewiring=self.rewiring(),
             trainable=[name for name in self.train_neurons if name in known],
             gain=self.recurrent_gain,
             weights=self.weights,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from rheobase.layers.connection import plain_name
 from rheobase.training.folder import RunFolder, writing
 from rheobase.training.histograms import histogram
 
@@ -41,7 +42,8 @@ class Board:
 
     def histograms(self, network: nn.Module, step: int) -> None:
         """All weights, and the gradients of the last batch."""
-        for name, parameter in network.named_parameters():
+        for own, parameter in network.named_parameters():
+            name = plain_name(own)
             self._histogram(f"weights/{name}", parameter, step)
             if parameter.grad is not None:
                 self._histogram(f"gradients/{name}", parameter.grad, step)

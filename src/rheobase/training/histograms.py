@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rheobase.layers.connection import plain_name
+
 BINS = 64
 
 
@@ -32,4 +34,4 @@ def histogram(values: Tensor, bins: int = BINS) -> Counts:
 
 def parameter_histograms(module: nn.Module) -> dict[str, Counts]:
     """A histogram of each parameter by name."""
-    return {name: histogram(p) for name, p in module.named_parameters() if p.numel()}
+    return {plain_name(name): histogram(p) for name, p in module.named_parameters() if p.numel()}

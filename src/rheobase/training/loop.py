@@ -1,8 +1,9 @@
 """The training loop: epochs over shuffled batches, with a log, health checks and checkpoints.
 
 One step: take a batch, shift it, encode it, let the rule put update directions into `.grad`, clip, step
-the optimizer. Every `log_every` steps, and at the end of an epoch, the step is *watched*: it is logged and
-its spikes are counted. Between watched steps nothing waits for a number.
+the optimizer, rewire connections that are to be. Every `log_every` steps, and at the end of an epoch, the
+step is *watched*: it is logged and its spikes are counted. Between watched steps nothing waits for a
+number.
 
 All that decides what comes next is in a checkpoint: weights, optimizer, random states, sums of the epoch
 and the place in it (an epoch's order is drawn again from the random state at its start). So a run that
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from rheobase.layers.network import Network
+from rheobase.layers.rewire import rewire
 from rheobase.rules.base import Outcome
 from rheobase.tasks.base import Splits
 from rheobase.training.augment import shift_images
@@ -213,6 +215,7 @@ class Trainer:
             self._warn(self._health.step(loss, float(norm), step), step, log, console)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
+        rewire(self.network, self.optimizer, rate, self.generators.rewiring)
         self.place = replace(self.place, step=step)
         predictions = self.objective.predictions(outcome.record)
         scores = experiment.task.scoring(predictions, batch.targets, batch.mask)

@@ -18,7 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Purpose = Literal["weights", "order", "encoder", "augmentation", "evaluation", "modules", "settling"]
+Purpose = Literal[
+    "weights", "order", "encoder", "augmentation", "evaluation", "modules", "settling", "rewiring"
+]
 
 
 def derived(seed: int, purpose: Purpose) -> int:
@@ -51,11 +53,17 @@ class Generators:
     order: torch.Generator
     encoder: torch.Generator
     augmentation: torch.Generator
+    rewiring: torch.Generator
 
     @classmethod
     def from_seed(cls, seed: int) -> Generators:
         """All of them, at their start."""
-        return cls(generator(seed, "order"), generator(seed, "encoder"), generator(seed, "augmentation"))
+        return cls(
+            generator(seed, "order"),
+            generator(seed, "encoder"),
+            generator(seed, "augmentation"),
+            generator(seed, "rewiring"),
+        )
 
     def states(self) -> dict[str, Tensor]:
         """The state of each, and of torch's global generator: uint8 tensors."""
@@ -63,6 +71,7 @@ class Generators:
             "order": self.order.get_state(),
             "encoder": self.encoder.get_state(),
             "augmentation": self.augmentation.get_state(),
+            "rewiring": self.rewiring.get_state(),
             "modules": torch.get_rng_state(),
         }
 
@@ -71,4 +80,5 @@ class Generators:
         self.order.set_state(states["order"])
         self.encoder.set_state(states["encoder"])
         self.augmentation.set_state(states["augmentation"])
+        self.rewiring.set_state(states["rewiring"])
         torch.set_rng_state(states["modules"])
