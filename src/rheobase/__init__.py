@@ -42,8 +42,11 @@ if TYPE_CHECKING:
     from rheobase.layers.rewire import rewire as rewire
     from rheobase.networks.feed_forward import FeedForward as FeedForward
     from rheobase.neurons.adaptive_lif import AdaptiveLIF as AdaptiveLIF
+    from rheobase.neurons.base import Inputs as Inputs
     from rheobase.neurons.base import Neuron as Neuron
     from rheobase.neurons.base import State as State
+    from rheobase.neurons.conductance_lif import ConductanceLIF as ConductanceLIF
+    from rheobase.neurons.ei_conductance_lif import EIConductanceLIF as EIConductanceLIF
     from rheobase.neurons.integrate_and_fire import IntegrateAndFire as IntegrateAndFire
     from rheobase.neurons.leaky_integrator import LeakyIntegrator as LeakyIntegrator
     from rheobase.neurons.lif import LIF as LIF
@@ -64,12 +67,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "AdaptiveLIF": "rheobase.neurons.adaptive_lif",
     "BPTT": "rheobase.rules.bptt",
+    "ConductanceLIF": "rheobase.neurons.conductance_lif",
     "Config": "rheobase.config",
     "Constant": "rheobase.kernels.constant",
     "Delayed": "rheobase.layers.delayed",
     "Dense": "rheobase.layers.dense",
+    "EIConductanceLIF": "rheobase.neurons.ei_conductance_lif",
     "Experiment": "rheobase.training.experiment",
     "FeedForward": "rheobase.networks.feed_forward",
+    "Inputs": "rheobase.neurons.base",
     "IntegrateAndFire": "rheobase.neurons.integrate_and_fire",
     "LIF": "rheobase.neurons.lif",
     "LeakyIntegrator": "rheobase.neurons.leaky_integrator",

@@ -49,7 +49,7 @@ def option_levels(cls: type[Neuron]) -> dict[str, list[Hashable]]:
             levels[field.name] = [False, True]
         elif isinstance(hint, type) and issubclass(hint, Config):
             levels[field.name] = list(catalogue(hint))
-        elif hint is float and field.metadata.get("unit") == "ms" and field.default == 0.0:
+        elif hint is float and field.metadata.get("unit") == "ms" and field.metadata.get("at_least") == 0:
             levels[field.name] = [0.0, 2.0]  # an optional duration: off, and two steps long
     return levels
 
@@ -108,8 +108,9 @@ def stimulus(case: Case, neuron: Neuron) -> Stimulus:
     generator = torch.Generator().manual_seed(7)
     dtype = DTYPES[str(case["dtype"])]
     constant = case["input"] == "constant"
-    shape = (BATCH, SIZE) if constant else (STEPS, BATCH, SIZE)
-    strength = torch.logspace(-0.7, 1.7, SIZE, dtype=torch.float64)
+    ports = len(neuron.inputs)
+    shape = (BATCH, ports * SIZE) if constant else (STEPS, BATCH, ports * SIZE)
+    strength = torch.logspace(-0.7, 1.7, SIZE, dtype=torch.float64).repeat(ports)
     current = (torch.randn(shape, generator=generator, dtype=torch.float64) + 0.5) * strength
     start = None
     if case["start"] == "given":

@@ -27,7 +27,8 @@ def check(cls: type[SpikingNeuron], surrogate: type[Surrogate], backend: Backend
     names = cls.parameter_names()
     generator = torch.Generator().manual_seed(1)
     steps, size = 5, 2
-    current = 2.0 * torch.rand(steps, 1, size, generator=generator, dtype=torch.float64)
+    width = size * len(cls.inputs)
+    current = 2.0 * torch.rand(steps, 1, width, generator=generator, dtype=torch.float64)
     probe = cls(surrogate=smoothed(surrogate()), detach=False, **options)
     start = {n: torch.rand(1, size, generator=generator, dtype=torch.float64) for n in probe.initial()}
     values = {
@@ -36,12 +37,15 @@ def check(cls: type[SpikingNeuron], surrogate: type[Surrogate], backend: Backend
     leaves = [current, *start.values(), *values.values()]
     weigh = torch.randn(steps, 1, size, generator=generator, dtype=torch.float64)
 
+    scale = max(1.0, abs(probe.threshold))  # membranes in mV would drown the differences in rounding
+
     def loss(*given: Tensor) -> Tensor:
         current, rest = given[0], given[1:]
         state = dict(zip(start, rest, strict=False))
         bound = probe.bind(dict(zip(values, rest[len(start) :], strict=True)))
         run = sequence(bound, current, state, record=["v"], backend=backend)
-        return (weigh * run.output).sum() + (run.traces["v"] ** 2 * weigh).sum() + run.state["v"].sum()
+        trace, last = run.traces["v"] / scale, run.state["v"] / scale
+        return (weigh * run.output).sum() + (trace**2 * weigh).sum() + last.sum()
 
     asked = [x.clone().requires_grad_() for x in leaves]
     found = torch.autograd.grad(loss(*asked), asked, allow_unused=True)

@@ -21,7 +21,7 @@ SPIKING = [cls for cls in catalogue(Neuron).values() if issubclass(cls, SpikingN
 
 def trace(neuron: Neuron, inputs: list[float], *names: str) -> list[list[float]]:
     """Spikes, and the state variables asked for, of one neuron."""
-    current = torch.tensor(inputs, dtype=torch.float64).reshape(-1, 1, 1)
+    current = torch.tensor(inputs, dtype=torch.float64).reshape(-1, 1, 1).repeat(1, 1, len(neuron.inputs))
     run = sequence(neuron, current, record=names, backend="torch")
     return [run.output.flatten().tolist(), *(run.traces[name].flatten().tolist() for name in names)]
 

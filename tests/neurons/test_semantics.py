@@ -25,7 +25,7 @@ TIMINGS = ["immediate", "delayed", "old", "late"]
 
 def trace(neuron: Neuron, *inputs: float) -> tuple[list[float], list[float]]:
     """Spikes and membrane of one neuron."""
-    current = torch.tensor(inputs, dtype=torch.float64).reshape(-1, 1, 1)
+    current = torch.tensor(inputs, dtype=torch.float64).reshape(-1, 1, 1).repeat(1, 1, len(neuron.inputs))
     run = sequence(neuron, current, record=["v"], backend="torch")
     return run.output.flatten().tolist(), run.traces["v"].flatten().tolist()
 
@@ -146,7 +146,8 @@ def test_going_on_from_a_state_equals_never_stopping(
 ) -> None:
     options = {"timing": timing, "refractory": refractory} if issubclass(cls, SpikingNeuron) else {}
     neuron = cls(**options)
-    current = 2.0 * torch.rand(12, 2, 3, generator=torch.Generator().manual_seed(seed))
+    width = 3 * len(neuron.inputs)
+    current = 2.0 * torch.rand(12, 2, width, generator=torch.Generator().manual_seed(seed))
     record = tuple(neuron.initial())
     whole = sequence(neuron, current, record=record, backend="torch")
     first = sequence(neuron, current[:cut], record=record, backend="torch")
@@ -226,7 +227,7 @@ def test_refractory_must_be_whole_steps() -> None:
 def test_the_state_at_rest_stays_at_rest(cls: type[Neuron]) -> None:
     neuron = cls()
     state = State({k: torch.full((1, 1), float(v)) for k, v in neuron.initial().items()})
-    after, emitted = neuron.step(state, torch.zeros(1, 1))
+    after, emitted = neuron.step(state, neuron.gather([torch.zeros(1, 1)] * len(neuron.inputs)))
     assert float(emitted) == 0.0
     assert all(torch.equal(after[name], state[name]) for name in state)
 

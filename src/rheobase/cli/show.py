@@ -36,6 +36,9 @@ def _page(room: str, cls: type[Config]) -> str:
     equations = inspect.cleandoc((source.__doc__ if source else "") or "")
     if equations and _alone(cls):
         parts.append("\n".join(f"  {line}".rstrip() for line in equations.splitlines()))
+    inputs = getattr(cls, "inputs", ())
+    if len(inputs) > 1:
+        parts.append(f"Inputs\n  {', '.join(inputs)}, one after the other: {len(inputs)} values per neuron")
     options = list(_options(cls, default))
     parts.append(f"Options\n{glossary(options) or '  none'}")
     for what in ("presets", "recipes"):

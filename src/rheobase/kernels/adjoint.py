@@ -1,8 +1,8 @@
 """The exact adjoint of a traced step, as more nodes on the same tape.
 
 Given lambda (the loss's derivative by each new state variable) and g (by what was emitted), reverse
-accumulation over the step's nodes yields the derivative by each old state variable, by the input
-current and by each coefficient. A spike's derivative is its surrogate's; `stop_gradient` and
+accumulation over the step's nodes yields the derivative by each old state variable, by each input
+and by each coefficient. A spike's derivative is its surrogate's; `stop_gradient` and
 conditions have none.
 
 Griewank & Walther, "Evaluating Derivatives", SIAM 2008, chapter 3.
@@ -27,13 +27,12 @@ class Adjoint:
 
     seeds: dict[str, int]
     states: dict[str, int]
-    current: int | None
+    inputs: dict[str, int]
     coefficients: dict[int, int]
 
     def roots(self) -> list[int]:
         """All derivative nodes."""
-        current = [] if self.current is None else [self.current]
-        return [*self.states.values(), *current, *self.coefficients.values()]
+        return [*self.states.values(), *self.inputs.values(), *self.coefficients.values()]
 
 
 def adjoint(
@@ -44,7 +43,7 @@ def adjoint(
     Args:
         t: The trace; derivative nodes are added to its tape.
         emitted: Whether a derivative by what was emitted comes in.
-        current: Whether the derivative by the input current is wanted.
+        current: Whether the derivatives by the inputs are wanted.
         coefficients: The coefficients whose derivatives are wanted.
     """
     tape = t.tape
@@ -78,7 +77,7 @@ def adjoint(
     return Adjoint(
         seeds=seeds,
         states={name: bar[n].id for name, n in t.states.items() if n in bar},
-        current=bar[t.current].id if current and t.current in bar else None,
+        inputs={name: bar[n].id for name, n in t.inputs.items() if current and n in bar},
         coefficients={n: bar[n].id for n in t.coefficients if n in wanted and n in bar},
     )
 

@@ -75,7 +75,7 @@ def measure(
             raise ValueError(f"{name}: got {value}, wanted at least 1")
     generator = torch.Generator().manual_seed(seed)
     # Strong enough that neurons fire, weak enough that they do not fire all the time.
-    current = torch.rand(steps, batch, size, generator=generator)
+    current = torch.rand(steps, batch, size * len(neuron.inputs), generator=generator)
     pull = torch.randn(steps, batch, size, generator=generator)
     before = Kernel.seconds
     fused = _pass(neuron, current, pull, "numba")

@@ -47,7 +47,7 @@ def _(
     save: bool,
 ) -> list[Tensor]:
     p = PROGRAMS[program]
-    shape = current.shape if p.constant else current.shape[1:]
+    shape = p.shape(current)
     over_time = [current.new_empty((steps, *shape)) for _ in range(1 + len(p.record))]
     last = [current.new_empty(shape) for _ in p.states]
     kept: list[Tensor] = []

@@ -26,9 +26,9 @@ NAMES = {torch.float32: "float32", torch.float64: "float64"}
 class Grid:
     """How `[T, B, N]` is laid out for the kernels: `[T, R, C]` (see `rheobase.kernels.source`)."""
 
-    def __init__(self, shape: tuple[int, ...], coefficients: Sequence[Any]) -> None:
+    def __init__(self, shape: tuple[int, ...], coefficients: Sequence[Any], ports: int = 1) -> None:
         self.kinds = "".join("v" if isinstance(c, Tensor) and c.dim() else "s" for c in coefficients)
-        rows = shape[0] if "v" in self.kinds else 1
+        rows = shape[0] if "v" in self.kinds or ports > 1 else 1  # inputs lie sample by sample
         columns = 1
         for size in shape if rows == 1 else shape[1:]:
             columns *= size
@@ -48,9 +48,9 @@ class Grid:
         """`[B, N]` as a NumPy array `[R, C]`."""
         return x.detach().reshape(self.rows, self.columns).numpy()
 
-    def over_time(self, x: Tensor) -> Any:
-        """`[T, B, N]` as a NumPy array `[T, R, C]`."""
-        return x.detach().reshape(x.shape[0], self.rows, self.columns).numpy()
+    def over_time(self, x: Tensor, ports: int = 1) -> Any:
+        """`[T, B, N]` as a NumPy array `[T, R, C]`; the input of neurons with P inputs as `[T, R, P * C]`."""
+        return x.detach().reshape(x.shape[0], self.rows, ports * self.columns).numpy()
 
     def run(self, kernel: Any, arrays: list[Any], steps: int) -> None:
         """Call the kernel on all rows and columns, on as many threads as are worth it."""
@@ -95,8 +95,8 @@ def run_forward(
         is kept for the adjoint: the saved values over time, or the states at the chunks' starts
         `[chunks, B, N]` if `every` is not 0.
     """
-    shape = tuple(current.shape) if p.constant else tuple(current.shape[1:])
-    grid = Grid(shape, coefficients)
+    shape = p.shape(current)
+    grid = Grid(shape, coefficients, p.ports)
     kernel_save = save and not every
     kernel = p.forward_kernel(NAMES[current.dtype], grid.kinds, kernel_save)
     full, dtype = (steps, *shape), current.dtype
@@ -106,7 +106,7 @@ def run_forward(
     parts = list(chunks(steps, every))
     starts = [current.new_empty((len(parts), *shape)) for _ in p.states] if save and every else []
     values = grid.coefficients(coefficients, current.dtype)
-    inputs = grid.over_time(current[None] if p.constant else current)
+    inputs = grid.over_time(current[None] if p.constant else current, p.ports)
     filled = [grid.over_time(x) for x in (emitted, *traces, *saved)]
     before = state
     for i, (low, high) in enumerate(parts):
@@ -140,7 +140,7 @@ def run_backward(
 ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
     """The adjoint of `run_forward`: derivatives by current, initial states and tensor coefficients."""
     steps, shape = emitted.shape[0], tuple(emitted.shape[1:])
-    grid = Grid(shape, coefficients)
+    grid = Grid(shape, coefficients, p.ports)
     dtype = emitted.dtype
     wanted = tuple(sorted(p.tensors))
     incoming = Incoming(
@@ -157,7 +157,7 @@ def run_backward(
     lam = [emitted.new_zeros(shape) if g is None else g.contiguous() for g in by_state]
     by_current = empty(tuple(current.shape), dtype) if want_current else None
     by_coefficient = {j: emitted.new_zeros(shape) for j in wanted}
-    inputs = grid.over_time(current[None] if p.constant else current)
+    inputs = grid.over_time(current[None] if p.constant else current, p.ports)
     parts = list(chunks(steps, every))
     for i in reversed(range(len(parts))):
         low, high = parts[i]
@@ -174,7 +174,7 @@ def run_backward(
         if by_current is not None:
             # A constant input's derivative is a sum over time: one per chunk, added up below.
             piece = torch.empty_like(current) if p.constant else by_current[part]
-            filled.append(grid.over_time(piece[None] if p.constant else piece))
+            filled.append(grid.over_time(piece[None] if p.constant else piece, p.ports))
         arrays = [
             inputs if p.constant else inputs[part],
             *(grid.over_time(x) for x in (out, *records, *saved)),

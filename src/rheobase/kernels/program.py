@@ -62,13 +62,23 @@ class Program:
     def own(self) -> tuple[int, ...]:
         """The saved nodes that need an array: those that no input or output holds already."""
         t = self.trace
-        held = {t.current, t.emitted, *(t.new_states[n] for n in self.record)}
+        held = {*t.inputs.values(), t.emitted, *(t.new_states[n] for n in self.record)}
         return tuple(n for n in self.saved if n not in held)
 
     @property
     def keeps_current(self) -> bool:
-        """Whether the adjoint reads the input current."""
-        return self.trace.current in self.saved
+        """Whether the adjoint reads the input."""
+        return any(n in self.saved for n in self.trace.inputs.values())
+
+    @property
+    def ports(self) -> int:
+        """The number of inputs per neuron."""
+        return len(self.trace.inputs)
+
+    def shape(self, current: Tensor) -> tuple[int, ...]:
+        """The shape `[B, N]` (or `[B, ...]`) of the neurons that `current` is for."""
+        batch, first, *rest = current.shape if self.constant else current.shape[1:]
+        return (batch, first // self.ports, *rest)
 
     def saved_dtype(self, node: int, dtype: torch.dtype) -> torch.dtype:
         """bool for a kept condition, else the dtype of the computation."""

@@ -7,12 +7,15 @@ steps, whose spike arrives in part at each. What was emitted in the last D steps
 delay) is part of the state, as "history" `[D, B, N]`, oldest first: a sequence can be cut anywhere
 and goes on as if it had not been.
 
+What a neuron with several inputs gets through each is the model's choice: all weights, or those of one
+sign (`Neuron.recurrence`).
+
 Not modelled: connections without any delay (within a step), which would make a step implicit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -49,6 +52,11 @@ class Group(NamedTuple):
     neuron: Neuron
     size: int
 
+    @property
+    def columns(self) -> int:
+        """The number of input values per time step: one per neuron and input."""
+        return self.size * len(self.neuron.inputs)
+
     def label(self, variable: str) -> str:
         """The name of a state variable within the layer.
 
@@ -79,7 +87,8 @@ def recurrent(
 
     Args:
         groups: The neurons, side by side in this order; N of them.
-        current: Input current `[T, B, N]`, or one `Constant` value for all steps.
+        current: Input current `[T, B, N]`, or one `Constant` value for all steps. A group of n neurons with
+            P inputs each takes P * n columns, one input after the other.
         weight: `[N, N]` or `[K, N, N]`; `weight[..., i, j]` is from neuron j to neuron i. Connections
             that do not exist are zeros.
         delay: Steps from a spike to its effect, int64 in the shape of `weight`, at least 1; 1 if None.
@@ -152,6 +161,7 @@ def run_recurrent(
     check_connections(groups, current, weight, delay, given=state is not None)
     depth = 1 if delay is None else int(delay.max())
     start = _start(groups, current, state, depth)
+    weight, delay = to_inputs(groups, weight, delay)
     if not uses_kernel(backend, current):
         if checkpoint_every is not None:
             raise ValueError(NO_CHECKPOINTS)
@@ -206,10 +216,11 @@ def check_connections(
 
     Where a state is `given`, spikes of before arrive, and delays may be longer than the sequence.
     """
-    size = sum(g.size for g in groups)
+    size, columns = sum(g.size for g in groups), sum(g.columns for g in groups)
     steps, shape = current.shape[0], tuple(current.shape[2:])
-    if shape != (size,):
-        raise ValueError(f"current: got shape {tuple(current.shape)}, wanted [T, B, {size}]")
+    if shape != (columns,):
+        several = "" if columns == size else f" (one value per input of {size} neurons)"
+        raise ValueError(f"current: got shape {tuple(current.shape)}, wanted [T, B, {columns}]{several}")
     if weight.dim() not in (2, 3) or tuple(weight.shape[-2:]) != (size, size):
         raise ValueError(
             f"weight: got shape {tuple(weight.shape)}, wanted ({size}, {size}) or (taps, {size}, {size}): "
@@ -236,7 +247,7 @@ def _start(
     groups: Sequence[Group], current: Tensor | Constant, state: Mapping[str, Tensor] | None, depth: int
 ) -> dict[str, Tensor]:
     """The given state, checked, or the state at rest."""
-    batch, size = current.shape[1], current.shape[2]
+    batch, size = current.shape[1], sum(g.size for g in groups)
     shapes: dict[str, tuple[int, ...]] = {
         g.label(v): (batch, g.size) for g in groups for v in g.neuron.initial()
     }
@@ -277,6 +288,36 @@ def by_delay(weight: Tensor, delay: Tensor | None) -> dict[int, Tensor]:
     }
 
 
+def to_inputs(groups: Sequence[Group], weight: Tensor, delay: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Weights and delays `[..., N, N]` by the input they go to, `[..., columns, N]`.
+
+    >>> from rheobase.neurons.lif import LIF
+    >>> to_inputs([Group("", LIF(), 1)], torch.tensor([[-2.0]]), None)
+    (tensor([[-2.]]), None)
+    """
+    if all(len(g.neuron.inputs) == 1 for g in groups):
+        return weight, delay
+    sizes = [g.size for g in groups]
+    weights, delays = [], []
+    for i, (g, rows) in enumerate(zip(groups, torch.split(weight, sizes, -2), strict=True)):
+        for name in g.neuron.inputs:
+            which = g.neuron.recurrence.get(name) if len(g.neuron.inputs) > 1 else "all"
+            weights.append(_SHARES[which](rows))
+            delays.append(i)
+    if delay is None:
+        return torch.cat(weights, -2), None
+    by_group = torch.split(delay, sizes, -2)
+    return torch.cat(weights, -2), torch.cat([by_group[i] for i in delays], -2)
+
+
+_SHARES: dict[str | None, Callable[[Tensor], Tensor]] = {
+    "all": lambda w: w,
+    "positive": lambda w: w.relu(),
+    "negative": lambda w: (-w).relu(),
+    None: torch.zeros_like,
+}
+
+
 def _reference(
     groups: Sequence[Group],
     current: Tensor | Constant,
@@ -295,13 +336,13 @@ def _reference(
     depth = len(emitted)
     now = [State({v: state[g.label(v)] for v in g.neuron.initial()}) for g in groups]
     traces: dict[str, list[Tensor]] = {name: [] for name in record}
-    sizes = [g.size for g in groups]
+    sizes = [g.columns for g in groups]
     for value in inputs:
         for d, w in columns.items():
             value = value + emitted[-d] @ w
         out = []
         for i, (g, part) in enumerate(zip(groups, torch.split(value, sizes, -1), strict=True)):
-            now[i], z = g.neuron.step(now[i], part)
+            now[i], z = g.neuron.step(now[i], g.neuron.gather(part.chunk(len(g.neuron.inputs), -1)))
             out.append(z)
             for variable in now[i]:
                 if g.label(variable) in traces:

@@ -37,12 +37,12 @@ class Layer(NamedTuple):
 
     def populations(self, tensors: Sequence[Tensor]) -> list[Population]:
         """The groups with all their coefficients, of which `tensors` are those that are tensors."""
-        left, low, found = list(tensors), 0, []
+        left, low, column, found = list(tensors), 0, 0, []
         for key, size, numbers in zip(self.keys, self.sizes, self.numbers, strict=True):
             p = PROGRAMS[key]
             own, left = left[: len(p.tensors)], left[len(p.tensors) :]
-            found.append(Population(p, low, low + size, tuple(p.merge(numbers, own))))
-            low += size
+            found.append(Population(p, low, low + size, column, tuple(p.merge(numbers, own))))
+            low, column = low + size, column + size * p.ports
         return found
 
     @property

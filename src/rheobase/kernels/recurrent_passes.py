@@ -30,11 +30,12 @@ from rheobase.registry import name_of
 
 @dataclass(frozen=True)
 class Population:
-    """A group as the kernels see it: its program, its columns, and its coefficients."""
+    """A group as the kernels see it: its program, its place (see `Part`), and its coefficients."""
 
     program: Program
     low: int
     high: int
+    column: int
     coefficients: tuple[float | Tensor, ...]
 
     @property
@@ -51,7 +52,8 @@ class Population:
 
     def form(self, dtype: torch.dtype, save: bool) -> tuple[Any, ...]:
         """What the forward kernel's form depends on."""
-        return (self.program.key, NAMES[dtype], self.kinds, self.saved if save else (), self.low, self.high)
+        place = (self.low, self.high, self.column)
+        return (self.program.key, NAMES[dtype], self.kinds, self.saved if save else (), place)
 
     def arguments(self, dtype: torch.dtype) -> list[Any]:
         """The coefficients, typed."""
@@ -72,8 +74,8 @@ def _title(keys: Sequence[str]) -> str:
 @functools.cache
 def _forward_kernel(way: Way, forms: tuple[tuple[Any, ...], ...]) -> Kernel:
     parts = [
-        Part(PROGRAMS[key].trace, Layout(dtype, kinds, False, PROGRAMS[key].record), saved, low, high)
-        for key, dtype, kinds, saved, low, high in forms
+        Part(PROGRAMS[key].trace, Layout(dtype, kinds, False, PROGRAMS[key].record), saved, *place)
+        for key, dtype, kinds, saved, place in forms
     ]
     name = f"recurrent {_title([form[0] for form in forms])}"
     source = forward_source(parts, f"Forward pass of {name} neurons.", way)
@@ -85,13 +87,14 @@ def _backward_kernel(
     way: Way, forms: tuple[tuple[Any, ...], ...], traces: tuple[tuple[str, ...], ...]
 ) -> Kernel:
     parts = []
-    for (key, dtype, kinds, saved, low, high), wanted_traces in zip(forms, traces, strict=True):
+    for (key, dtype, kinds, saved, (low, high, column)), wanted_traces in zip(forms, traces, strict=True):
         p = PROGRAMS[key]
         t = trace(p.neuron)  # the adjoint grows the tape: a tape of its own
         positions = tuple(sorted(p.tensors))
         adj = adjoint(t, emitted=True, coefficients=frozenset(t.coefficients[j] for j in positions))
         incoming = Incoming(True, wanted_traces, True, positions, keeps_current=False)
-        parts.append(Part(t, Layout(dtype, kinds, False, p.record), saved, low, high, adj, incoming))
+        layout = Layout(dtype, kinds, False, p.record)
+        parts.append(Part(t, layout, saved, low, high, column, adj, incoming))
     name = f"recurrent {_title([form[0] for form in forms])}"
     source = backward_source(parts, f"Backward pass of {name} neurons.", way)
     return Kernel(source, "backward", f"{name} backward")
@@ -104,7 +107,7 @@ class Sweep:
     Attributes:
         populations: The groups of neurons.
         connections: Weights and delays.
-        current: `[T, B, N]`, or `[B, N]` for an input that does not change.
+        current: `[T, B, M]` for M inputs, or `[B, M]` if it does not change.
         emissions: What was emitted, `[D + T, B, N]`; the first D steps are given.
         records: Recorded states `[T, B, n]`, group by group.
         every: Steps per chunk of recomputation; 0 for none.
@@ -185,7 +188,7 @@ class Sweep:
             by_states: Derivatives by the final states.
 
         Returns:
-            Derivatives by the currents `[T, B, N]`, by the initial states, and by the coefficients that are
+            Derivatives by the currents `[T, B, M]`, by the initial states, and by the coefficients that are
             tensors, group by group.
         """
         lam = [g.clone() for g in by_states]

@@ -19,7 +19,16 @@ from dataclasses import dataclass
 
 from rheobase.kernels import microkernels
 from rheobase.kernels.adjoint import Adjoint
-from rheobase.kernels.source import HEADER, Incoming, Layout, adjoint_body, explain, forward_body, indent
+from rheobase.kernels.source import (
+    HEADER,
+    Incoming,
+    Layout,
+    adjoint_body,
+    explain,
+    forward_body,
+    indent,
+    slices_of,
+)
 from rheobase.kernels.trace import Trace
 
 #: Share of neurons above which a dense product is faster than adding rows (see `microkernels`).
@@ -31,8 +40,9 @@ SLACK = 64
 
 @dataclass(frozen=True)
 class Part:
-    """A group of neurons within the kernel: its traced step, and the columns it takes.
+    """A group of neurons within the kernel: its traced step, and its place.
 
+    Its neurons are those from `low` to `high`; their inputs take the current's columns from `column` on.
     `saved` are the nodes kept at every step in arrays of their own; `adjoint` and `incoming` are
     needed for the backward kernel only.
     """
@@ -42,6 +52,7 @@ class Part:
     saved: tuple[int, ...]
     low: int
     high: int
+    column: int
     adjoint: Adjoint | None = None
     incoming: Incoming | None = None
 
@@ -52,6 +63,12 @@ class Part:
     def bind(self, g: int) -> list[str]:
         """What `forward_body` and `adjoint_body` call the coefficients."""
         return [f"c{j} = c{g}_{j}" for j in range(len(self.layout.kinds))]
+
+    def currents(self, prefix: str, row: str) -> list[str]:
+        """Slices of each input's columns from `row`, which has all groups' inputs."""
+        n, pieces = self.high - self.low, slices_of(self.trace).values()
+        starts = range(self.column, self.column + n * len(pieces), n)
+        return [f"{prefix}{name} = {row}[{a}:{a + n}]" for name, a in zip(pieces, starts, strict=True)]
 
     def states(self, g: int, prefix: str) -> list[str]:
         return [f"{prefix}{g}_{name}" for name in self.trace.states]
@@ -79,12 +96,12 @@ def _header(parts: Sequence[Part], title: str, flags: str) -> str:
 
 
 def _forward_step(parts: Sequence[Part], by: int) -> str:
-    """Currents `y` (a row over all neurons) to the groups' emissions and states at step t of sample r."""
+    """Currents `y` (a row over all inputs) to the groups' emissions and states at step t of sample r."""
     text = ""
     for g, p in enumerate(parts):
         slices = [
             *p.bind(g),
-            f"current = y[{p.low}:{p.high}]",
+            *p.currents("", "y"),
             f"out = out_all[depth + t, r, {p.low}:{p.high}]",
             *(f"s_{n} = {s}[r]" for n, s in zip(p.trace.states, p.states(g, "s"), strict=True)),
             *(f"r_{n} = {r}[t, r]" for n, r in zip(p.layout.record, p.records(g), strict=True)),
@@ -105,7 +122,8 @@ def _adjoint_step(parts: Sequence[Part], by: int) -> str:
         slices = [
             *p.bind(g),
             f"g_out = g_all[{p.low}:{p.high}]",
-            f"by_current = by_all[t, r, {p.low}:{p.high}]",
+            "by = by_all[t, r]",
+            *p.currents("by_", "by"),
             f"out = out_all[depth + t, r, {p.low}:{p.high}]",
             *(f"lam_{n} = {s}[r]" for n, s in zip(p.trace.states, p.states(g, "lam"), strict=True)),
             *(f"r_{n} = {r}[t, r]" for n, r in zip(p.layout.record, p.records(g), strict=True)),
@@ -143,9 +161,9 @@ CONNECTIONS = {"dense": ["weights", "delay"], "taps": ["weights", "offsets", "st
 def forward_source(parts: Sequence[Part], title: str, way: str) -> str:
     """The forward kernel, "dense" or "taps".
 
-    Arguments: currents `[T or 1, B, N]`; the emissions `[depth + T, B, N]`, of which the first are given;
+    Arguments: currents `[T or 1, B, M]`; the emissions `[depth + T, B, N]`, of which the first are given;
     per group: states `[B, n]` (changed in place), coefficients, recorded states `[T, B, n]`, saved values
-    (from `low_step` on). Then the connections: dense, the weights `[N, padded N]` from each neuron, and
+    (from `low_step` on). Then the connections: dense, the weights `[N, padded M]` from each neuron, and
     their delay; taps, weights, offsets and ranges of the taps to each neuron (see
     `rheobase.kernels.connections`) and the longest delay. Then `ENDS`.
     """
@@ -157,10 +175,10 @@ def forward_source(parts: Sequence[Part], title: str, way: str) -> str:
 def backward_source(parts: Sequence[Part], title: str, way: str) -> str:
     """The backward kernel, "dense" or "taps".
 
-    Arguments: the emissions; the derivatives by them `[T, B, N]`; those by the currents `[T, B, N]`, to be
+    Arguments: the emissions; the derivatives by them `[T, B, N]`; those by the currents `[T, B, M]`, to be
     filled; per group: derivatives by the states (changed in place), coefficients, recorded states, saved
     values, derivatives by recorded states, sums per coefficient `[B, n]`. Then the connections: dense, the
-    weights `[N, padded N]` to each neuron; taps, those from each neuron. Then `ENDS`.
+    weights `[M, padded N]` to each input; taps, those from each neuron. Then `ENDS`.
     """
     args = ", ".join([*_backward_arguments(parts), *CONNECTIONS[way], *ENDS])
     body = _BACKWARD[way].format(step=_adjoint_step(parts, 4), slack=SLACK)

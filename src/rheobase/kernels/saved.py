@@ -52,12 +52,13 @@ def choose_saved(t: Trace, adj: Adjoint, *, kept: frozenset[int], constant: bool
     wanted = needed(t, adj, forward)
     if not wanted:
         return []
-    sources = {*t.states.values(), t.current}
+    inputs = set(t.inputs.values())
+    sources = {*t.states.values(), *inputs}
 
     def cost(n: int) -> int:
-        if n in kept or (n == t.current and constant):
+        if n in kept or (n in inputs and constant):
             return FREE
-        if n == t.current:
+        if n in inputs:
             return CURRENT
         return CONDITION if t.tape.is_boolean(n) else FLOAT
 

@@ -53,7 +53,9 @@ def sequence(
 
     Args:
         neuron: The model. Parameters that are tensors (one number, or one per neuron) get gradients.
-        current: Input current `[T, B, N]` (or `[T, B, ...]`), or one `Constant` value for all steps.
+        current: Input current `[T, B, N]` (or `[T, B, ...]`), or one `Constant` value for all steps. For a
+            model with P inputs `[T, B, P * N]`: the values of the first input for all neurons, then those
+            of the second (`Neuron.inputs`).
         state: The state before the first step, `[B, N]` per variable; at rest if None.
         record: Names of state variables to record after every step.
         backend: "numba" is the fused kernel (CPU, float32 or float64), "torch" the step-by-step
@@ -71,7 +73,7 @@ def sequence(
     >>> run.output.sum().item(), tuple(run.traces["v"].shape)
     (9.0, (10, 1, 3))
     """
-    check_input(current, checkpoint_every)
+    check_input(current, checkpoint_every, neuron.inputs)
     tensors = {
         name: value for name in neuron.parameter_names() if isinstance(value := getattr(neuron, name), Tensor)
     }
@@ -103,13 +105,20 @@ def kernel_source(neuron: Neuron, *, record: Sequence[str] = (), dtype: str = "f
     return PROGRAMS[plan.key].source(dtype)
 
 
-def check_input(current: Tensor | Constant, checkpoint_every: int | None) -> None:
-    """Refuse what no neuron can run on."""
+def check_input(
+    current: Tensor | Constant, checkpoint_every: int | None, inputs: Sequence[str] = ("current",)
+) -> None:
+    """Refuse what neurons with these inputs cannot run on."""
     shape = tuple(current.shape)
     if len(shape) < 3:
         raise ValueError(f"current: got shape {shape}, wanted [T, B, N] (time, batch, neurons)")
     if shape[0] == 0:
         raise ValueError(f"current: got no time steps (shape {shape}), wanted T of at least 1")
+    if shape[2] % len(inputs):
+        raise ValueError(
+            f"current: got {shape[2]} values (shape {shape}), wanted a multiple of {len(inputs)}: one per "
+            f"neuron for each of the inputs {', '.join(inputs)}, one input after the other"
+        )
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"checkpoint_every: got {checkpoint_every}, wanted at least 1 step")
 
@@ -129,8 +138,9 @@ def run(
     for name in record:
         if name not in plan.states:
             raise ValueError(unknown("state variable", name, plan.states))
-    shaped = shaped_parameters(tensors, tuple(current.shape[2:]))
-    call = _Call.prepare(plan, shaped, state, current)
+    shape = neurons_shape(current, len(neuron.inputs))
+    shaped = shaped_parameters(tensors, shape[1:])
+    call = _Call.prepare(plan, shaped, state, current, shape)
     if not uses_kernel(backend, current):
         start = dict(zip(plan.states, call.states, strict=True))
         return _reference(neuron.bind(shaped), current, start, record, checkpoint_every)
@@ -152,10 +162,10 @@ def run_into_dense(
 ) -> Run:
     """Neurons and the dense connection behind them in one; the output is the connection's.
 
-    See `rheobase.kernels.pair`. It is for where `uses_kernel` says yes.
+    See `rheobase.kernels.pair`. It is for neurons with one input, where `uses_kernel` says yes.
     """
     shaped = shaped_parameters(tensors, tuple(current.shape[2:]))
-    call = _Call.prepare(plan, shaped, state, current)
+    call = _Call.prepare(plan, shaped, state, current, tuple(current.shape[1:]))
     rest = (call.numbers, plan.key, call.steps)
     results = NeuronsThenDense.apply(  # type: ignore[no-untyped-call]
         rest, call.value, weight, bias, *call.states, *call.tensors
@@ -179,9 +189,10 @@ class _Call(NamedTuple):
         shaped: Mapping[str, Tensor],
         state: Mapping[str, Tensor] | None,
         current: Tensor | Constant,
+        shape: tuple[int, ...],
     ) -> _Call:
         slots = carry_out(plan, shaped)
-        start = _start(plan, slots, state, current, tuple(current.shape[1:]))
+        start = _start(plan, slots, state, current, shape)
         coefficients = [slots[n] for n in plan.coefficients]
         value = current.value if isinstance(current, Constant) else current
         return cls(
@@ -191,6 +202,16 @@ class _Call(NamedTuple):
             tensors=[coefficients[j] for j in plan.tensors],
             numbers=[c for j, c in enumerate(coefficients) if j not in plan.tensors],
         )
+
+
+def neurons_shape(current: Tensor | Constant, ports: int) -> tuple[int, ...]:
+    """The shape `[B, N]` (or `[B, ...]`) of the neurons that take this input.
+
+    >>> neurons_shape(torch.zeros(10, 4, 6), ports=2)
+    (4, 3)
+    """
+    batch, first, *rest = current.shape[1:]
+    return (batch, first // ports, *rest)
 
 
 def uses_kernel(backend: Backend, current: Tensor | Constant) -> bool:
@@ -262,8 +283,9 @@ def _reference(
     emitted: list[Tensor] = []
     traces: dict[str, list[Tensor]] = {name: [] for name in record}
     now = State(state)
+    ports = len(neuron.inputs)
     for value in inputs:
-        now, out = neuron.step(now, value)
+        now, out = neuron.step(now, neuron.gather(value.chunk(ports, 1) if ports > 1 else [value]))
         emitted.append(out)
         for name, values in traces.items():
             values.append(now[name])

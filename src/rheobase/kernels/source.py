@@ -1,9 +1,10 @@
 """Numba source for a traced step and its adjoint: one function per pass over a whole sequence.
 
 Arrays are `[T, R, C]`: R rows share their per-neuron coefficients, C columns lie side by side in
-memory. A chunk of columns keeps its state in the first-level cache while time runs; the innermost
-loop is over columns, without calls or index arithmetic, so that LLVM vectorises it. The forward
-pass allows no re-association or contraction: it rounds as the reference does.
+memory. The input of neurons with P inputs is `[T, R, P * C]`, the columns of the first input first. A
+chunk of columns keeps its state in the first-level cache while time runs; the innermost loop is over
+columns, without calls or index arithmetic, so that LLVM vectorises it. The forward pass allows no
+re-association or contraction: it rounds as the reference does.
 """
 
 from __future__ import annotations
@@ -114,6 +115,22 @@ class _Body:
         return simple[node.op].format(*args)
 
 
+def slices_of(t: Trace) -> dict[str, str]:
+    """The kernels' names for a chunk of each input: `current` if it is the only one, else `in_<name>`."""
+    if len(t.inputs) == 1:
+        return dict.fromkeys(t.inputs, "current")
+    return {name: f"in_{name}" for name in t.inputs}
+
+
+def _fetch(t: Trace, prefix: str, time: str) -> list[str]:
+    """Statements that slice each input's chunk at a time from `<prefix>current_all`."""
+    starts = ["", "size + ", *(f"{p} * size + " for p in range(2, len(t.inputs)))]
+    return [
+        f"{prefix}{name} = {prefix}current_all[{time}, r, {start}a:{start}b]"
+        for name, start in zip(slices_of(t).values(), starts, strict=False)
+    ]
+
+
 def indent(lines: Sequence[str], by: int) -> str:
     return "".join(f"{'    ' * by}{line}\n" for line in lines)
 
@@ -142,7 +159,9 @@ def _kernel(
     header: str,
     args: Sequence[str],
     layout: Layout,
+    ports: int,
     carried: Sequence[str],
+    fixed: Sequence[str],
     sums: Sequence[str],
     backwards: bool,
     per_step: Sequence[str],
@@ -150,20 +169,19 @@ def _kernel(
 ) -> str:
     """The loops around a body: rows, chunks of columns, time, columns.
 
-    `carried` variables go from step to step: from `<name>_init` to `<name>_last`. `sums` are filled
-    over time, one row for all steps.
+    `carried` variables go from step to step: from `<name>_init` to `<name>_last`. `fixed` are slices
+    that serve all steps; those named in `sums` are filled over time.
     """
     pieces = [f"c{j} = c{j}_all[a:b]" for j, kind in enumerate(layout.kinds) if kind == "v"]
-    if layout.constant:
-        pieces.append("current = current_all[0, r, a:b]")
     pieces += [f"{name} = buffer[{i}, :n]" for i, name in enumerate(carried)]
     pieces += [f"{name}_start = {name}_init[r, a:b]" for name in carried]
-    pieces += [f"{name} = {name}_all[0, r, a:b]" for name in sums]
+    pieces += fixed
     start = [f"{name}[k] = {name}_start[k]" for name in carried] + [f"{name}[k] = ZERO" for name in sums]
     end = [f"{name}_end[k] = {name}[k]" for name in carried]
     signature = ", ".join([*args, "steps", "row_low", "row_high", "low", "high"])
     return (
         f"{header}def {function}({signature}):\n"
+        + indent([f"size = current_all.shape[2] // {ports}"] if ports > 1 else [], 1)
         + indent([f"buffer = np.empty(({max(len(carried), 1)}, {CHUNK}), F)"], 1)
         + indent(["for r in range(row_low, row_high):"], 1)
         + indent([f"for a in range(low, high, {CHUNK}):"], 2)
@@ -187,11 +205,15 @@ def _over_time(names: Sequence[str]) -> list[str]:
 
 
 def forward_body(t: Trace, layout: Layout, saved: Sequence[int]) -> list[str]:
-    """One step of one column: from `s_<state>` and `current` to `out`, records, `kept<i>`, `s_<state>`."""
+    """One step of one column: from `s_<state>` and `current` to `out`, records, `kept<i>`, `s_<state>`.
+
+    A neuron with several inputs reads `in_<name>` for each instead of `current` (see `slices_of`).
+    """
     body = _Body(t, layout)
     for name, n in t.states.items():
         body.load(n, f"{name}_old", f"s_{name}[k]")
-    body.load(t.current, "inp", "current[k]")
+    for name, piece in slices_of(t).items():
+        body.load(t.inputs[name], "inp" if piece == "current" else f"inp_{name}", f"{piece}[k]")
     body.emit(t.live([*t.new_states.values(), t.emitted, *saved]))
     body.lines.append(f"out[k] = {body.ref(t.emitted)}")
     body.lines += [f"r_{name}[k] = {body.ref(t.new_states[name])}" for name in layout.record]
@@ -219,10 +241,12 @@ def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -
             *(f"{name}_last" for name in carried),
         ],
         layout=layout,
+        ports=len(t.inputs),
         carried=carried,
+        fixed=_fetch(t, "", "0") if layout.constant else [],
         sums=[],
         backwards=False,
-        per_step=_over_time([*([] if layout.constant else ["current"]), *filled]),
+        per_step=[*([] if layout.constant else _fetch(t, "", "t")), *_over_time(filled)],
         body=forward_body(t, layout, saved),
     )
 
@@ -244,13 +268,14 @@ def adjoint_body(
     """One step back of one column, and the names of the kept arrays that it reads.
 
     From `lam_<state>`, `g_out`, `g_<record>` and what was kept to `by_current`, `by_c<j>`, `lam_<state>`.
+    A neuron with several inputs has `in_<name>` and `by_in_<name>` for each (see `slices_of`).
     """
     body = _Body(t, layout)
     available = {n: f"kept{i}" for i, n in enumerate(saved)}
     available |= {t.new_states[name]: f"r_{name}" for name in layout.record}
     available |= {t.emitted: "out"}
     if incoming.keeps_current or layout.constant:
-        available[t.current] = "current"
+        available |= {t.inputs[name]: piece for name, piece in slices_of(t).items()}
     live = _load_available(body, adj.roots(), available)
     read = sorted({available[n] for n in live if n in body.names})
     for name in t.states:
@@ -259,10 +284,13 @@ def adjoint_body(
     if incoming.emitted:
         body.load(adj.seeds["emitted"], "g_out_k", "g_out[k]")
     body.emit(live)
-    if adj.current is not None:
-        body.lines.append(f"by_current[k] {'+=' if layout.constant else '='} {body.ref(adj.current)}")
-    elif incoming.current and not layout.constant:
-        body.lines.append("by_current[k] = ZERO")
+    for name, piece in slices_of(t).items() if incoming.current else ():
+        if name in adj.inputs:
+            body.lines.append(
+                f"by_{piece}[k] {'+=' if layout.constant else '='} {body.ref(adj.inputs[name])}"
+            )
+        elif not layout.constant:
+            body.lines.append(f"by_{piece}[k] = ZERO")
     for j in incoming.coefficients:
         n = t.coefficients[j]
         if n in adj.coefficients:
@@ -290,7 +318,10 @@ def backward_source(
     by_current = ["by_current"] if incoming.current else []
     by_coefficient = [f"by_c{j}" for j in incoming.coefficients]
     flags = ', fastmath={"contract", "reassoc", "nsz"}'
-    changing = [] if layout.constant else by_current
+    pieces = slices_of(t).values()
+    reads = [line for line in _fetch(t, "", "0" if layout.constant else "t") if line.split(" ")[0] in read]
+    fills = _fetch(t, "by_", "0" if layout.constant else "t") if incoming.current else []
+    sums = [*by_coefficient, *(f"by_{piece}" for piece in pieces if layout.constant and incoming.current)]
     return _kernel(
         "backward",
         header=HEADER.format(title=title, explanation=explain(t), dtype=layout.dtype, flags=flags),
@@ -305,12 +336,18 @@ def backward_source(
             *(f"{name}_all" for name in by_coefficient),
         ],
         layout=layout,
+        ports=len(t.inputs),
         carried=carried,
-        sums=[*by_coefficient, *(by_current if layout.constant else [])],
+        fixed=[
+            *(f"{name} = {name}_all[0, r, a:b]" for name in by_coefficient),
+            *([*reads, *fills] if layout.constant else []),
+        ],
+        sums=sums,
         backwards=True,
-        per_step=_over_time(
-            [name for name in (*read, *gradients, *changing) if name != "current" or not layout.constant]
-        ),
+        per_step=[
+            *([] if layout.constant else [*reads, *fills]),
+            *_over_time([name for name in (*read, *gradients) if name not in pieces]),
+        ],
         body=body,
     )
 

@@ -21,7 +21,7 @@ from rheobase.neurons.base import Neuron, State
 
 #: Operators of one or two numbers, by name; conditions are those in `BOOLEAN`.
 BOOLEAN = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"})
-INPUTS = frozenset({"const", "param", "state", "current", "seed"})
+INPUTS = frozenset({"const", "param", "state", "input", "seed"})
 
 
 class TraceError(TypeError):
@@ -32,7 +32,7 @@ class TraceError(TypeError):
 class Node:
     """One operation: its name, the ids of its arguments, and an attribute.
 
-    `value` is the number of a `const`, the name of a `param`, `state` or `seed`, the exponent of a
+    `value` is the number of a `const`, the name of a `param`, `state`, `input` or `seed`, the exponent of a
     `pow`, or the (surrogate, strict) of a `spike`.
     """
 
@@ -55,7 +55,7 @@ class Tape:
         if node not in self._ids:
             self._ids[node] = len(self.nodes)
             self.nodes.append(node)
-            self.varying.append(op in ("state", "current", "seed") or any(self.varying[a] for a in args))
+            self.varying.append(op in ("state", "input", "seed") or any(self.varying[a] for a in args))
         return Symbol(self, self._ids[node])
 
     def lift(self, value: Any) -> Symbol:
@@ -247,7 +247,7 @@ class Trace:
 
     tape: Tape
     states: dict[str, int]
-    current: int
+    inputs: dict[str, int]
     new_states: dict[str, int]
     emitted: int
     initial: dict[str, int]
@@ -283,8 +283,8 @@ def trace(neuron: Neuron) -> Trace:
     try:
         initial = bound.initial()
         states = State({name: tape.add("state", value=name) for name in initial})
-        current = tape.add("current")
-        new, emitted = bound.step(states, current)
+        inputs = {name: tape.add("input", value=name) for name in neuron.inputs}
+        new, emitted = bound.step(states, neuron.gather(list(inputs.values())))
     except TraceError as error:
         raise TraceError(f"{type(neuron).__name__}: {error}") from None
     except Exception as error:
@@ -299,7 +299,7 @@ def trace(neuron: Neuron) -> Trace:
     t = Trace(
         tape,
         states={name: symbol.id for name, symbol in states.items()},
-        current=current.id,
+        inputs={name: symbol.id for name, symbol in inputs.items()},
         new_states={name: tape.lift(new[name]).id for name in states},
         emitted=tape.lift(emitted).id,
         initial={name: tape.lift(value).id for name, value in initial.items()},
@@ -319,5 +319,5 @@ def _coefficients(t: Trace) -> tuple[int, ...]:
 def fingerprint(t: Trace) -> str:
     """A text that is equal for traces that mean the same."""
     lines = [f"{n.op} {n.args} {n.value!r}" for n in t.tape.nodes]
-    ends = f"{t.states} {t.new_states} {t.emitted} {t.initial} {t.coefficients}"
+    ends = f"{t.states} {t.inputs} {t.new_states} {t.emitted} {t.initial} {t.coefficients}"
     return "\n".join([*lines, ends])

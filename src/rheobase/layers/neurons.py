@@ -26,7 +26,8 @@ class Neurons(Population, NeuronLayer):
         backend: "auto", "numba" (fused kernel) or "torch" (step-by-step reference).
         checkpoint_every: See `rheobase.kernels.sequence.sequence`.
 
-    Shape: `[T, B, N] -> [T, B, N]`; see `Run` for what comes with it.
+    Shape: `[T, B, N] -> [T, B, N]`; see `Run` for what comes with it. Models with P inputs take
+    `[T, B, P * N]`, one input after the other (see `rheobase.neurons.base.Neuron.inputs`).
 
     >>> from rheobase.neurons.lif import LIF
     >>> layer = Neurons(LIF(), trainable=["tau_m"], size=3)
@@ -65,7 +66,7 @@ class Neurons(Population, NeuronLayer):
         record: Sequence[str] = (),
     ) -> Run:
         """Run the neurons over all time steps, from `state` (at rest if None)."""
-        check_input(x, self.checkpoint_every)
+        check_input(x, self.checkpoint_every, self.neuron.inputs)
         plan = self._plan(isinstance(x, Constant), tuple(record))
         return run(
             self.neuron,
@@ -88,6 +89,7 @@ class Neurons(Population, NeuronLayer):
         """
         if (
             torch.compiler.is_compiling()
+            or len(self.neuron.inputs) > 1
             or math.prod(x.shape) < SMALL
             or dense.weight.dtype != x.dtype
             or dense.outputs > FEW

@@ -48,8 +48,9 @@ class Recurrent(NeuronLayer):
         backend: "auto", "numba" (fused kernel) or "torch" (step-by-step reference).
         checkpoint_every: See `rheobase.kernels.recurrent.recurrent`.
 
-    Shape: `[T, B, size] -> [T, B, size]`. State: that of the neurons ("v", or "name.v" in a mixed
-    population), and "history" `[D, B, size]`, what was emitted in the last D steps, D the longest delay.
+    Shape: `[T, B, size] -> [T, B, size]` (from `[T, B, columns]`, with models that have several inputs).
+    State: that of the neurons ("v", or "name.v" in a mixed population), and "history" `[D, B, size]`, what
+    was emitted in the last D steps, D the longest delay.
 
     Raises:
         ValueError: On groups that differ in `dt` or of which only some spike, or options that do not fit.
@@ -133,6 +134,11 @@ class Recurrent(NeuronLayer):
             )
         elif learn_delays:
             raise ValueError("Recurrent: got learn_delays without delays, wanted those to start from")
+
+    @property
+    def columns(self) -> int:
+        """The number of input values per time step: one per neuron, or per input of each neuron."""
+        return sum(group.columns for group in self.groups())
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from rheobase.config import option
@@ -9,6 +11,7 @@ from rheobase.layers.connection import Rewiring, Weights, draw_signs
 from rheobase.layers.delayed import Delayed
 from rheobase.layers.dense import Dense
 from rheobase.networks.base import Architecture
+from rheobase.neurons.base import Neuron
 
 
 class Connected(Architecture):
@@ -72,8 +75,25 @@ class Connected(Architecture):
         """The signs of `size` neurons, drawn at random, or None."""
         return None if self.excitatory is None else draw_signs(self.excitatory, size)
 
-    def connect(self, inputs: int, outputs: int, dt: float, signs: Tensor | None) -> Dense | Delayed:
-        """A connection between two layers; `signs` are those of the first one's neurons."""
+    def connect(
+        self, inputs: int, groups: Sequence[tuple[Neuron, int]], signs: Tensor | None
+    ) -> Dense | Delayed:
+        """A connection between two layers.
+
+        Args:
+            inputs: Number of neurons in the first.
+            groups: Models in the second, and how many neurons of each.
+            signs: The signs of the first one's neurons.
+        """
+        outputs, dt = sum(len(model.inputs) * size for model, size in groups), groups[0][0].dt
+        if signs is not None and any(len(model.inputs) > 1 for model, _ in groups):
+            names = ", ".join(type(model).__name__ for model, _ in groups if len(model.inputs) > 1)
+            raise ValueError(
+                f"{type(self).__name__}.excitatory: got {self.excitatory:g} in front of neurons with several "
+                f"inputs ({names}), wanted none: a connection between layers has weights of its own for each "
+                "input, not shared out by sign as recurrent ones are; leave signs free, or take one hidden "
+                "layer and a read-out with one input"
+            )
         if self.forward_delay is None:
             return Dense(
                 inputs,

@@ -41,8 +41,9 @@ class Convolutional(Architecture):
         layers: dict[str, nn.Module] = {}
         before, *sides = input_shape
         for i, size in enumerate(self.channels, start=1):
-            convolution = nn.Conv2d(before, size, self.kernel, padding=self.kernel // 2, bias=not self.norm)
-            parts = [convolution, nn.BatchNorm2d(size)] if self.norm else [convolution]
+            maps = size * len(neuron.inputs)
+            convolution = nn.Conv2d(before, maps, self.kernel, padding=self.kernel // 2, bias=not self.norm)
+            parts = [convolution, nn.BatchNorm2d(maps)] if self.norm else [convolution]
             layers[f"conv{i}"] = OverTime(*parts)
             layers[f"neurons{i}"] = self.shared(neuron)
             layers[f"pool{i}"] = OverTime(nn.AvgPool2d(self.pool))
@@ -58,8 +59,9 @@ class Convolutional(Architecture):
             last = i > len(self.hidden)
             if self.dropout:
                 layers[f"dropout{i}"] = OverTime(nn.Dropout(self.dropout))
-            layers[f"dense{i}"] = Dense(flat, size)
-            layers["readout" if last else f"hidden{i}"] = self.neurons(readout if last else neuron, size)
+            model = readout if last else neuron
+            layers[f"dense{i}"] = Dense(flat, size * len(model.inputs))
+            layers["readout" if last else f"hidden{i}"] = self.neurons(model, size)
             flat = size
         return Network(**layers)
 

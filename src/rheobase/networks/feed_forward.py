@@ -28,7 +28,8 @@ class FeedForward(Connected):
         before, signs = math.prod(input_shape), None  # inputs have the sign that they have
         for i, size in enumerate((*self.hidden, outputs), start=1):
             last = i > len(self.hidden)
-            layers[f"dense{i}"] = self.connect(before, size, neuron.dt, signs)
-            layers["readout" if last else f"hidden{i}"] = self.neurons(readout if last else neuron, size)
+            model = readout if last else neuron
+            layers[f"dense{i}"] = self.connect(before, [(model, size)], signs)
+            layers["readout" if last else f"hidden{i}"] = self.neurons(model, size)
             before, signs = size, None if last else self.signs(size)
         return Network(**layers)

@@ -58,10 +58,11 @@ class Recurrent(Connected):
         before, signs = math.prod(input_shape), None  # inputs have the sign that they have
         for i, number in enumerate(self.hidden, start=1):
             size = number + self.adaptive
-            layers[f"dense{i}"] = self.connect(before, size, neuron.dt, signs)
+            groups = [(neuron, number), *([(self.adaptive_neuron, self.adaptive)] if self.adaptive else [])]
+            layers[f"dense{i}"] = self.connect(before, groups, signs)
             before, signs = size, self.signs(size)
             layers[f"hidden{i}"] = self.layer(neuron, number, signs)
-        layers[f"dense{len(self.hidden) + 1}"] = self.connect(before, outputs, neuron.dt, signs)
+        layers[f"dense{len(self.hidden) + 1}"] = self.connect(before, [(readout, outputs)], signs)
         layers["readout"] = self.neurons(readout, outputs)
         return Network(**layers)
 

@@ -3,7 +3,9 @@
 from rheobase.neurons import (
     adaptive_lif,
     base,
+    conductance_lif,
     dynamics,
+    ei_conductance_lif,
     integrate_and_fire,
     leaky_integrator,
     lif,
@@ -15,7 +17,9 @@ from rheobase.neurons import (
 __all__ = [
     "adaptive_lif",
     "base",
+    "conductance_lif",
     "dynamics",
+    "ei_conductance_lif",
     "integrate_and_fire",
     "leaky_integrator",
     "lif",

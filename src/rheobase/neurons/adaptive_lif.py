@@ -112,10 +112,10 @@ class AdaptiveLIF(SpikingNeuron):
         return self.threshold + self.beta * state.b
 
     def unit(self, state: State) -> Value:
-        return self.level(state) if self.relative_to == "adaptive" else self.threshold
+        return (self.level(state) if self.relative_to == "adaptive" else self.threshold) - self.v_rest
 
     def drop(self, state: State) -> Value:
-        return self.threshold if self.subtract == "base" else self.level(state)
+        return (self.threshold if self.subtract == "base" else self.level(state)) - self.v_rest
 
     def integrate(self, state: State, current: Value) -> State:
         drive = self.resistance * current

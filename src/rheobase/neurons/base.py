@@ -4,8 +4,10 @@
 
 `step` is written once, with ordinary arithmetic and `rheobase.operators`. Given tensors it is the
 reference; given traced symbols it yields the fused kernels, their adjoints and the eligibility
-traces. Options that choose between equations (`reset`, `timing`, ...) are plain Python values and
-may steer `if`; parameters and states may not: use `where`.
+traces. `current` is one value per neuron; a model with several kinds of input (excitatory and
+inhibitory conductances, say) declares their names in `inputs` and gets them by name. Options that
+choose between equations (`reset`, `timing`, ...) are plain Python values and may steer `if`;
+parameters, inputs and states may not: use `where`.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 from typing_extensions import Self
 
@@ -23,20 +25,37 @@ from rheobase.operators import Value
 from rheobase.registry import name_of, unknown
 
 
-class State(dict[str, Value]):
+class Named(dict[str, Value]):
+    """Values by name, also as attributes."""
+
+    _kind: ClassVar[tuple[str, str]] = ("value", "mapping")
+
+    def __getattr__(self, name: str) -> Value:
+        try:
+            return self[name]
+        except KeyError:
+            one, all_ = self._kind
+            raise AttributeError(f"no {one} '{name}'; this {all_} has {', '.join(self) or 'none'}") from None
+
+
+class Inputs(Named):
+    """What comes into a neuron with several inputs: `drives.excitatory` is `drives["excitatory"]`.
+
+    >>> Inputs(excitatory=0.5, inhibitory=0.0).excitatory
+    0.5
+    """
+
+    _kind = ("input", "neuron")
+
+
+class State(Named):
     """Named state variables, also as attributes: `state.v` is `state["v"]`.
 
     >>> State(v=0.5).v
     0.5
     """
 
-    def __getattr__(self, name: str) -> Value:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(
-                f"no state variable '{name}'; this state has {', '.join(self) or 'none'}"
-            ) from None
+    _kind = ("state variable", "state")
 
     def replace(self, **changes: Value) -> State:
         """A copy with some variables changed."""
@@ -59,6 +78,14 @@ class Neuron(Config, ABC):
     room: ClassVar[str] = "rheobase.neurons"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
+    #: Names of the inputs. With P of them, N neurons take P * N values per time step: first those of the
+    #: first input, one per neuron, then those of the second. What is in front has that many outputs.
+    inputs: ClassVar[tuple[str, ...]] = ("current",)
+
+    #: Which weights of recurrent connections go to which input: all, or the positive or the negative ones
+    #: (as positive numbers). An input that is missing here gets none; with one input, it gets all.
+    recurrence: ClassVar[Mapping[str, Literal["all", "positive", "negative"]]] = {}
+
     dt: float = option(default=1.0, unit="ms", above=0, help="duration of one time step")
 
     @abstractmethod
@@ -67,7 +94,20 @@ class Neuron(Config, ABC):
 
     @abstractmethod
     def step(self, state: State, current: Value) -> tuple[State, Value]:
-        """One time step: the new state, and what is emitted (spikes, or a read-out's membrane)."""
+        """One time step: the new state, and what is emitted (spikes, or a read-out's membrane).
+
+        With several `inputs`, `current` has them by name (`Inputs`).
+        """
+
+    @classmethod
+    def gather(cls, values: Sequence[Value]) -> Value:
+        """One value per input as `step` takes them: the only one, or all by name.
+
+        >>> from rheobase.neurons.lif import LIF
+        >>> LIF.gather([0.5])
+        0.5
+        """
+        return values[0] if len(cls.inputs) == 1 else Inputs(zip(cls.inputs, values, strict=True))
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:

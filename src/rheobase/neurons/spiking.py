@@ -1,7 +1,7 @@
 """What all spiking neurons share: threshold, reset, refractoriness, and the order of these.
 
 A model says how its state moves without spikes (`integrate`); the four orders below turn that
-into a step. x = v - threshold (or (v - threshold)/threshold), z = 1 where x > 0 (or x >= 0).
+into a step. x = v - threshold, or that over (threshold - v_rest); z = 1 where x > 0 (or x >= 0).
 
     timing        one step
     immediate     integrate; z from the new membrane; reset at once
@@ -13,7 +13,7 @@ into a step. x = v - threshold (or (v - threshold)/threshold), z = 1 where x > 0
                   kept as a state variable `z`. Without refractoriness, each crossing fires twice and
                   is reset twice (the code of the LSNN papers)
 
-    reset         subtract: v - z threshold      value: (1 - z) v + z v_reset      none: v
+    reset         subtract: v - z (threshold - v_rest)    value: (1 - z) v + z v_reset    none: v
 
 After a spike at step t, the neuron cannot fire at steps t+1 ... t+n, n = refractory / dt. Meanwhile
 its membrane is held, or moves on but is mute; the surrogate derivative is 0 in either case.
@@ -44,7 +44,9 @@ class SpikingNeuron(Neuron):
     )
     strict: bool = option(default=True, help="fire above the threshold only, not at it")
     detach: bool = option(default=True, help="no gradient through the reset")
-    relative: bool = option(default=False, help="measure distance from threshold in units of the threshold")
+    relative: bool = option(
+        default=False, help="measure distance from threshold in units of threshold - v_rest"
+    )
     refractory: float = option(default=0.0, unit="ms", at_least=0, help="time without a further spike")
     refractory_mode: Literal["hold", "mute"] = option(
         default="hold", help="membrane held, or integrating but unable to fire"
@@ -57,6 +59,12 @@ class SpikingNeuron(Neuron):
             raise ValueError(
                 f"{type(self).__name__}.refractory: got {self.refractory} ms, wanted a whole "
                 f"number of time steps of {self.dt} ms"
+            )
+        numbers = isinstance(self.threshold, float) and isinstance(self.v_rest, float)
+        if self.relative and numbers and not self.threshold > self.v_rest:
+            raise ValueError(
+                f"{type(self).__name__}.threshold: got {self.threshold}, wanted more than v_rest "
+                f"({self.v_rest}): their difference is the unit of a relative distance (relative=True)"
             )
 
     @property
@@ -83,11 +91,11 @@ class SpikingNeuron(Neuron):
 
     def unit(self, state: State) -> Value:
         """What the distance from the threshold is measured in, if `relative`."""
-        return self.level(state)
+        return self.level(state) - self.v_rest
 
     def drop(self, state: State) -> Value:
         """What reset "subtract" takes off the membrane."""
-        return self.level(state)
+        return self.level(state) - self.v_rest
 
     def excess(self, state: State) -> Value:
         """How far the membrane is above the threshold."""
