@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from rheobase.layers.connection import Rewiring as Rewiring
     from rheobase.layers.delayed import Delayed as Delayed
     from rheobase.layers.dense import Dense as Dense
+    from rheobase.layers.fluctuation import Regime as Regime
+    from rheobase.layers.fluctuation import fluctuate as fluctuate
+    from rheobase.layers.initialise import match_rates as match_rates
     from rheobase.layers.network import Network as Network
     from rheobase.layers.network import Record as Record
     from rheobase.layers.neurons import Neurons as Neurons
@@ -85,6 +88,7 @@ _HOMES = {
     "OverTime": "rheobase.layers.over_time",
     "Record": "rheobase.layers.network",
     "Recurrent": "rheobase.layers.recurrent",
+    "Regime": "rheobase.layers.fluctuation",
     "Rewiring": "rheobase.layers.connection",
     "SpikingNeuron": "rheobase.neurons.spiking",
     "State": "rheobase.neurons.base",
@@ -92,9 +96,11 @@ _HOMES = {
     "SynapticLIF": "rheobase.neurons.synaptic_lif",
     "coding": "rheobase",
     "evaluate": "rheobase.training.evaluate",
+    "fluctuate": "rheobase.layers.fluctuation",
     "fit": "rheobase.training.fit",
     "kernel_source": "rheobase.kernels.sequence",
     "load_network": "rheobase.training.restore",
+    "match_rates": "rheobase.layers.initialise",
     "networks": "rheobase",
     "neurons": "rheobase",
     "operators": "rheobase",

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
+from rheobase.layers.connection import plain_name
 from rheobase.layers.dense import Dense
 from rheobase.layers.initialise import LOW, match_rates
 from rheobase.layers.network import Network
@@ -14,6 +15,7 @@ from rheobase.layers.neurons import Neurons
 from rheobase.layers.over_time import OverTime
 from rheobase.networks.convolutional import Convolutional
 from rheobase.networks.feed_forward import FeedForward
+from rheobase.networks.recurrent import Recurrent
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
 from rheobase.neurons.lif import LIF
 from rheobase.training.experiment import Experiment
@@ -137,6 +139,32 @@ def test_what_has_no_weights_is_left_alone() -> None:
     reached = match_rates(net, X, 0.1)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert reached == pytest.approx(rates(net, X))
+
+
+@pytest.mark.parametrize("options", [{}, {"excitatory": 0.6}, {"density": 0.4, "rewire": True}])
+@pytest.mark.parametrize("delays", [{}, {"longest_delay": 4.0, "forward_delay": 3.0, "learn_delays": True}])
+def test_recurrent_layers_reach_the_rate(options: dict[str, object], delays: dict[str, object]) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        architecture = Recurrent(hidden=(60, 40), adaptive=20, **options, **delays)  # type: ignore[arg-type]
+        net = architecture.build((30,), 5, LIF(), LeakyIntegrator())
+    before = copies(net)
+    reached = match_rates(net, X, 0.1)
+    assert reached == pytest.approx({"hidden1": 0.1, "hidden2": 0.1}, rel=0.03)
+    assert rates(net, X) == pytest.approx(reached, abs=1e-7)
+    factors = {}
+    for name, value in net.state_dict().items():
+        if not torch.equal(value, before[name]):
+            existing = before[name] != 0
+            factor = (value / before[name])[existing]
+            torch.testing.assert_close(factor, factor.mean().expand_as(factor), rtol=1e-4, atol=0.0)
+            factors[plain_name(name)] = float(factor.mean())
+    names = {f"layers.{part}{i}.weight" for part in ("dense", "hidden") for i in (1, 2)}
+    assert factors.keys() == names
+    for i in (1, 2):  # one factor for both, so that their proportion stays
+        assert factors[f"layers.dense{i}.weight"] == pytest.approx(
+            factors[f"layers.hidden{i}.weight"], rel=1e-4
+        )
 
 
 def test_an_experiments_first_network() -> None:

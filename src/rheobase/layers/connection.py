@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -146,6 +146,25 @@ def make_weight(
             chosen, mask if gaps else None, self_connections=self_connections, rewiring=rewiring
         )
         parametrize.register_parametrization(module, "weight", constraint)
+
+
+def trained_weight(module: nn.Module) -> Tensor | None:
+    """The parameter behind the `weight` of a connection, or None for what has no such weight."""
+    if parametrize.is_parametrized(module, "weight"):
+        chains: Any = module.parametrizations
+        original: Tensor = chains["weight"].original
+        return original
+    weight = getattr(module, "weight", None)
+    return weight if isinstance(weight, nn.Parameter) else None
+
+
+def constraint_of(module: nn.Module) -> Constraint | None:
+    """The constraint on the `weight` of a connection, if there is one."""
+    if not parametrize.is_parametrized(module, "weight"):
+        return None
+    chains: Any = module.parametrizations
+    first = chains["weight"][0]
+    return first if isinstance(first, Constraint) else None
 
 
 def draw_signs(excitatory: float, size: int) -> Tensor:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.sequence import Run
+from rheobase.layers.connection import plain_name
 from rheobase.layers.network import Network
 from rheobase.layers.stateful import NeuronLayer
 
@@ -28,7 +30,8 @@ def match_rates(
 ) -> dict[str, float]:
     """Scale the weights in front of each spiking layer until it fires at `rate` on `inputs`.
 
-    The weights (not the biases) of the last connection in front of a layer are multiplied by one factor.
+    The weights (not the biases) of the last connection in front of a layer are multiplied by one factor, and
+    those of recurrent connections within it by the same one, so that their proportion stays.
     The rate is that of all neurons together; it rises with the factor where weights of either sign are drawn
     alike, which is what the bisection relies on.
 
@@ -69,7 +72,7 @@ def match_rates(
             continue
         weights = [w for module in before for w in _connections(module)]
         if layer.spiking and weights and (last or name != network.last):
-            _bisect(before, layer, weights[-1], inputs, rate)
+            _bisect(before, layer, [weights[-1], *_connections(layer)], inputs, rate)
         inputs = _emitted(before, layer, inputs)
         if layer.spiking:
             reached[name] = float(inputs.mean())
@@ -80,27 +83,37 @@ def match_rates(
 
 def _connections(module: nn.Module) -> list[Tensor]:
     """Weights of connections: those with two or more axes."""
-    return [p for p in module.parameters() if p.dim() >= 2]
+    return [p for name, p in module.named_parameters() if p.dim() >= 2 and "weight" in plain_name(name)]
 
 
 def _emitted(before: list[nn.Module], layer: NeuronLayer, inputs: Tensor | Constant) -> Tensor:
     for module in before:
-        inputs = module(inputs)
+        result = module(inputs)
+        inputs = result.output if isinstance(result, Run) else result
     output: Tensor = layer(inputs).output
     return output
 
 
 def _bisect(
-    before: list[nn.Module], layer: NeuronLayer, weight: Tensor, inputs: Tensor | Constant, rate: float
+    before: list[nn.Module],
+    layer: NeuronLayer,
+    weights: list[Tensor],
+    inputs: Tensor | Constant,
+    rate: float,
 ) -> None:
-    """Scale `weight`, in front of `layer`, so that it fires at `rate`."""
-    original = weight.clone()
+    """Scale `weights`, in front of and within `layer`, so that it fires at `rate`."""
+    originals = [weight.clone() for weight in weights]
+
+    def scale(logarithm: float) -> None:
+        for weight, original in zip(weights, originals, strict=True):
+            weight.copy_(original * math.exp(logarithm))
+
     low, high = math.log(LOW), math.log(HIGH)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        weight.copy_(original * math.exp(middle))
+        scale(middle)
         if float(_emitted(before, layer, inputs).mean()) < rate:
             low = middle
         else:
             high = middle
-    weight.copy_(original * math.exp((low + high) / 2))
+    scale((low + high) / 2)

@@ -72,6 +72,10 @@ class Population(nn.Module):
         """Duration of one time step in ms."""
         return self.neuron.dt
 
+    def models(self) -> tuple[tuple[Neuron, slice], ...]:
+        """The model as it was given, which all neurons are of."""
+        return ((self.neuron, slice(None)),)
+
     def tensors(self) -> dict[str, Tensor]:
         """The parameters that are tensors: the trained ones, and those with a value per neuron."""
         values: dict[str, Tensor] = {name: getattr(self, name) for name in self._tensors}

@@ -9,6 +9,7 @@ the connection in front of the layer has them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor, nn
@@ -158,6 +159,14 @@ class Recurrent(NeuronLayer):
     def groups(self) -> tuple[Group, ...]:
         """The groups of neurons, with this layer's own (trained, moved, cast) parameters in them."""
         return tuple(Group(name, self._population(name).bound(), size) for name, size in self.sizes.items())
+
+    def models(self) -> tuple[tuple[Neuron, slice], ...]:
+        """The models as they were given, and which of the neurons are of each."""
+        ends = itertools.accumulate(self.sizes.values())
+        return tuple(
+            (self._population(name).neuron, slice(end - size, end))
+            for (name, size), end in zip(self.sizes.items(), ends, strict=True)
+        )
 
     def _population(self, name: str) -> Population:
         population = self.populations[name or ALONE]

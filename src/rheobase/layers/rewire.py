@@ -22,9 +22,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from rheobase.layers.connection import Constraint
+from rheobase.layers.connection import Constraint, constraint_of, trained_weight
 
 
 @torch.no_grad()
@@ -54,13 +53,11 @@ def rewire(
     """
     done: dict[str, int] = {}
     for name, layer in module.named_modules():
-        if parametrize.is_parametrized(layer, "weight"):
-            chain = layer.parametrizations["weight"]
-            constraint = chain[0]
-            if isinstance(constraint, Constraint) and constraint.rewiring is not None:
-                lost, drawn = _rewire(chain.original, constraint, learning_rate, generator)
-                _forget(optimizer, chain.original, lost | drawn)
-                done[name] = int(lost.sum())
+        constraint, original = constraint_of(layer), trained_weight(layer)
+        if original is not None and constraint is not None and constraint.rewiring is not None:
+            lost, drawn = _rewire(original, constraint, learning_rate, generator)
+            _forget(optimizer, original, lost | drawn)
+            done[name] = int(lost.sum())
     return done
 
 

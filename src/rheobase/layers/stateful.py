@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.sequence import Run
 from rheobase.layers.dense import Dense
+from rheobase.neurons.base import Neuron
 
 
 class Stateful(nn.Module, ABC):
@@ -54,3 +55,7 @@ class NeuronLayer(Stateful):
     @abstractmethod
     def dt(self) -> float:
         """Duration of one time step in ms."""
+
+    @abstractmethod
+    def models(self) -> tuple[tuple[Neuron, slice], ...]:
+        """The models as they were given, and which of the neurons are of each."""

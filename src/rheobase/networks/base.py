@@ -46,6 +46,10 @@ class Architecture(Config, ABC):
             checkpoint_every=self.checkpoint_every,
         )
 
+    def settles(self) -> bool:
+        """Whether a new network's weights depend on what its neurons do on a batch."""
+        return self.initial_rate is not None
+
     def settle(self, network: Network, inputs: Tensor | Constant) -> None:
         """Scale a new network's weights by what its neurons do on a batch, if that was asked for."""
         if self.initial_rate is not None:

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from rheobase.config import option
+from rheobase.kernels.constant import Constant
 from rheobase.layers.connection import Rewiring, Weights, draw_signs
 from rheobase.layers.delayed import Delayed
 from rheobase.layers.dense import Dense
+from rheobase.layers.fluctuation import Regime, fluctuate
+from rheobase.layers.network import Network
 from rheobase.networks.base import Architecture
 from rheobase.neurons.base import Neuron
 
@@ -20,6 +23,13 @@ class Connected(Architecture):
     bias: bool = option(default=True, help="whether feed-forward connections have biases")
     weights: Weights = option(default="uniform", help="distribution of the initial weights")
     gain: float = option(default=1.0, above=0, help="factor on the initial weights")
+    initial_xi: float | None = option(
+        default=None,
+        above=0,
+        help="draw initial weights such that on the first batch, the threshold is this many standard "
+        "deviations of the membrane above its mean (fluctuation-driven)",
+    )
+    initial_mean: float = option(default=0.0, help="mean of the membranes for that")
     density: float = option(
         default=1.0, above=0, at_most=1, help="share of connections that exist, drawn at random"
     )
@@ -62,6 +72,25 @@ class Connected(Architecture):
                 f"{type(self).__name__}.rewire: got true with a density of 1, at which no connection is left "
                 "to draw; set a density below 1"
             )
+
+        if self.initial_xi is not None and self.initial_rate is not None:
+            raise ValueError(
+                f"{type(self).__name__}: got both initial_xi and initial_rate, wanted one of the two"
+            )
+
+    def settles(self) -> bool:
+        """Whether a new network's weights depend on what its neurons do on a batch."""
+        return self.initial_xi is not None or super().settles()
+
+    def settle(self, network: Network, inputs: Tensor | Constant) -> None:
+        """Scale or draw a new network's weights by what happens on a batch, if that was asked for."""
+        if self.initial_xi is not None:
+            fluctuate(network, inputs, self.regime(self.initial_xi))
+        super().settle(network, inputs)
+
+    def regime(self, xi: float) -> Regime:
+        """How membranes shall move at the start."""
+        return Regime(xi=xi, mean=self.initial_mean)
 
     def rewiring(self) -> Rewiring | None:
         """Whether and how connections are rewired."""

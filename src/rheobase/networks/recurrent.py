@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 
 from rheobase.config import option
+from rheobase.layers.fluctuation import Regime
 from rheobase.layers.network import Network
 from rheobase.layers.recurrent import Recurrent as RecurrentLayer
 from rheobase.networks.connected import Connected
@@ -40,6 +41,18 @@ class Recurrent(Connected):
     )
     self_connections: bool = option(default=False, help="whether a neuron may excite itself")
     recurrent_gain: float = option(default=1.0, above=0, help="factor on the initial recurrent weights")
+    recurrent_share: float = option(
+        default=0.1,
+        at_least=0,
+        at_most=1,
+        help="part of the membrane's mean and variance that initial_xi leaves to recurrent connections",
+    )
+    recurrent_rate: float = option(
+        default=20.0,
+        above=0,
+        unit="Hz",
+        help="firing rate of hidden neurons that initial_xi assumes for that",
+    )
 
     def validate(self) -> None:
         super().validate()
@@ -48,6 +61,10 @@ class Recurrent(Connected):
                 f"Recurrent.longest_delay: got {self.longest_delay:g} ms, wanted at least the shortest, "
                 f"{self.shortest_delay:g} ms"
             )
+
+    def regime(self, xi: float) -> Regime:
+        """How membranes shall move at the start."""
+        return Regime(xi, self.initial_mean, self.recurrent_share, self.recurrent_rate)
 
     def has_delays(self) -> bool:
         """Whether any connection has a delay that may be trained."""

@@ -25,10 +25,12 @@ def build_network(experiment: Experiment) -> Network:
 def initial_network(experiment: Experiment, train: Dataset) -> Network:
     """The network as training starts with it: built, and settled on training data if that was asked for."""
     network = build_network(experiment)
-    if experiment.network.initial_rate is not None:
+    if experiment.network.settles():
         inputs = train.batch(torch.arange(min(len(train), SETTLING))).inputs
         noise = generator(experiment.training.seed, "settling")
-        experiment.network.settle(network, experiment.encoder.encode(inputs, noise))
+        sequence = experiment.encoder.encode(inputs, noise)
+        with global_seed(experiment.training.seed, "settling"):
+            experiment.network.settle(network, sequence)
     return network
 
 
