@@ -175,7 +175,7 @@ def test_the_paths_are_taken_where_they_should(monkeypatch: pytest.MonkeyPatch) 
     assert paths(rows_with(1).double(), 10) == []
     monkeypatch.setattr(products, "amd_with_avx512", lambda: True)
     assert paths(rows_with(100), 60) == ["products._onednn", "products._onednn"]
-    assert paths(rows_with(100)[:-1], 60) == []
+    assert paths(rows_with(100)[:512], 60) == []
 
 
 def force_events(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,19 +234,21 @@ def test_only_the_wanted_gradients_are_made(trained: tuple[bool, bool, bool]) ->
 
 
 @pytest.mark.parametrize(
-    ("rows", "outputs", "dtype", "amd", "expected"),
+    ("rows", "inputs", "outputs", "dtype", "amd", "expected"),
     [
-        (FEW + 1, FEW, torch.float32, False, True),
-        (FEW, FEW, torch.float32, False, False),
-        (FEW + 1, FEW + 1, torch.float32, False, False),
-        (LARGE, 1000, torch.float32, False, False),
-        (LARGE, 1000, torch.float32, True, True),
-        (LARGE - 1, 1000, torch.float32, True, False),
-        (LARGE, 10, torch.float64, True, False),
+        (FEW + 1, 9, FEW, torch.float32, False, True),
+        (FEW, 9, FEW, torch.float32, False, False),
+        (FEW, LARGE, 1000, torch.float32, True, False),
+        (FEW + 1, 9, FEW + 1, torch.float32, False, False),
+        (1024, LARGE >> 20, 1024, torch.float32, False, False),
+        (1024, LARGE >> 20, 1024, torch.float32, True, True),
+        (1024, LARGE >> 20, 1023, torch.float32, True, False),
+        (1024, LARGE >> 20, 1024, torch.float64, True, False),
     ],
 )
 def test_when_onednn_is_preferred(
     rows: int,
+    inputs: int,
     outputs: int,
     dtype: torch.dtype,
     amd: bool,
@@ -255,20 +257,20 @@ def test_when_onednn_is_preferred(
 ) -> None:
     monkeypatch.setattr(products, "amd_with_avx512", lambda: amd)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    assert prefers_onednn(rows, outputs, dtype) is expected
+    assert prefers_onednn(rows, inputs, outputs, dtype) is expected
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert not prefers_onednn(rows, outputs, dtype)
+    assert not prefers_onednn(rows, inputs, outputs, dtype)
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")  # type: ignore[no-untyped-call]
-@pytest.mark.parametrize(("rows", "outputs", "amd"), [(70, 10, False), (LARGE, 10, True), (LARGE, 40, True)])
+@pytest.mark.parametrize(("rows", "outputs", "amd"), [(70, 10, False), (1024, 10, True), (2400, 40, True)])
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("strided", [False, True])
 def test_onednn_gives_the_same_to_rounding(
     rows: int, outputs: int, amd: bool, biased: bool, strided: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(products, "amd_with_avx512", lambda: amd)
-    assert prefers_onednn(rows, outputs, torch.float32)
+    assert prefers_onednn(rows, 45, outputs, torch.float32)
     x = normal(rows, 45, dtype=torch.float32)
     x = (x.t().contiguous().t() if strided else x).requires_grad_()
     weight = normal(outputs, 45, seed=1, dtype=torch.float32).requires_grad_()

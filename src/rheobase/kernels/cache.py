@@ -1,25 +1,24 @@
-"""Generated kernels on disk: written whole, imported, compiled by Numba once per machine.
+"""Generated kernels on disk: written whole, compiled by Numba once per machine, then only loaded.
 
-The folder is `$RHEOBASE_CACHE/kernels` or the user's cache folder; Numba keeps its machine code
-beside the source, so that a second process starts without compiling.
+The folder is `$RHEOBASE_CACHE/kernels` or the user's cache folder; the machine code, an object file for each
+processor and version of Numba, is kept beside the source, so that a second process starts without compiling.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numba
-
-from rheobase.files import cache_root, write_text
+from rheobase.files import cache_root, write_bytes, write_text
+from rheobase.kernels.native import load, table, target_key, types_of
+from rheobase.kernels.threads import part_size, run_team, threads_for
 
 
 @functools.cache
@@ -41,38 +40,78 @@ def kernel_folder() -> Path:
 
 
 class Kernel:
-    """A generated function, compiled at its first call (announced on stderr if not cached)."""
+    """A generated function, compiled at its first call (announced on stderr if not cached).
+
+    Args:
+        source: A module's text, with `function` in it, decorated with `numba.njit`. Its last two arguments
+            are a part of a range, which may be any part. One called `thread` before them is the number of
+            the thread that calls: arrays of working memory have a row for each.
+        function: Its name.
+        label: What it is called on stderr and on disk.
+    """
 
     seconds: float = 0.0  # spent compiling, by all kernels of this process
 
     def __init__(self, source: str, function: str, label: str) -> None:
         self.source = source
         self.label = label
-        digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-        self.path = kernel_folder() / f"{label.replace(' ', '_')}_{digest}.py"
+        self._function = function
+        self._digest = hashlib.sha256(f"{source}|{function}".encode()).hexdigest()[:16]
+        self.path = kernel_folder() / f"{label.replace(' ', '_')}_{self._digest}.py"
         if not self.path.exists():
             write_text(self.path, source)
-        spec = importlib.util.spec_from_file_location(f"rheobase_kernel_{digest}", self.path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module.__name__] = module  # Numba looks the function's module up when it caches
-        spec.loader.exec_module(module)
-        self._function: Any = getattr(module, function)
-        self._ready = False
+        self._entries: dict[tuple[str, ...], Any] = {}
+
+    def run(self, args: Sequence[Any], size: int, work: int) -> None:
+        """Call the function with `args` on all of `range(size)`, on as many threads as are worth it.
+
+        Args:
+            args: Contiguous arrays, typed numbers and integers, without thread and part.
+            size: Length of the range.
+            work: Updates (columns x steps), by which the number of threads is chosen.
+        """
+        entry = self._entry(types_of(args))
+        threads = threads_for(size, work)
+        slots = table(args, 0, part_size(size, threads), size)
+        run_team(entry, slots.ctypes.data, threads)
 
     def prepare(self, *args: Any) -> Callable[..., None]:
-        """The function, compiled for arguments of these types."""
-        if not self._ready:
-            known = any(self.path.parent.glob(f"__pycache__/{self.path.stem}.*.nbi"))
-            if not known:
-                print(f"rheobase: compiling the {self.label} kernel (once)", file=sys.stderr, flush=True)
+        """The function of all its arguments, compiled for arguments of these types."""
+        entry = self._entry(types_of(args[:-2]))
+
+        def call(*args: Any) -> None:
+            low, high = args[-2:]
+            entry(table(args[:-2], low, max(high - low, 1), high).ctypes.data)
+
+        return call
+
+    def _entry(self, types: tuple[str, ...]) -> Any:
+        if types not in self._entries:
             start = time.perf_counter()
-            self._function.compile(tuple(map(_type_of, args)))
+            signature = hashlib.sha256("|".join(types).encode()).hexdigest()[:8]
+            symbol = f"rheobase_{self._digest}_{signature}"
+            path = self.path.with_name(f"{self.path.stem}.{signature}.{target_key()}.o")
+            code = _read(path)
+            if code is None:
+                code = self._compile(types, symbol)
+                write_bytes(path, code + hashlib.sha256(code).digest())
+            self._entries[types] = load(code, symbol)
             Kernel.seconds += time.perf_counter() - start
-            self._ready = True
-        function: Callable[..., None] = self._function
-        return function
+        return self._entries[types]
+
+    def _compile(self, types: tuple[str, ...], symbol: str) -> bytes:
+        print(f"rheobase: compiling the {self.label} kernel (once)", file=sys.stderr, flush=True)
+        # Imported here: it takes half a second and much memory, and only compiling needs it.
+        from rheobase.kernels.compiler import compile_object
+
+        return compile_object(self.source, self._function, types, symbol, str(self.path))
 
 
-_type_of: Callable[[Any], Any] = numba.typeof
+def _read(path: Path) -> bytes | None:
+    """The machine code in a file, which its SHA-256 follows; None if there is none or it is damaged."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    code, digest = data[:-32], data[-32:]
+    return code if hashlib.sha256(code).digest() == digest else None

@@ -13,14 +13,15 @@ Measured on two cores of an AMD EPYC 7003 at a density of 4 %, against the bette
 
 from __future__ import annotations
 
+import functools
+from importlib.resources import files
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from rheobase.kernels.threads import split
+from rheobase.kernels.cache import Kernel
 from rheobase.kernels.workspace import empty
 
 Array = np.ndarray[Any, Any]
@@ -50,13 +51,9 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Ten
     """x W^T + b into `out`, for `x` `[M, K]` (mostly zeros), `weight` `[N, K]`."""
     x = x.contiguous()
     columns = weight.t().contiguous().numpy()
-    start = np.zeros(weight.shape[0], columns.dtype) if bias is None else bias.numpy()
-    values, bits, result = x.numpy(), x.numpy().view(_BITS[x.dtype]), out.numpy()
-    split(
-        lambda low, high: _gather(bits, values, columns, start, result, low, high),
-        x.shape[0],
-        x.numel(),
-    )
+    start = np.zeros(weight.shape[0], columns.dtype) if bias is None else bias.contiguous().numpy()
+    values, bits = x.numpy(), x.numpy().view(_BITS[x.dtype])
+    _kernel("gather").run([bits, values, columns, start, out.numpy(), _found(x)], x.shape[0], x.numel())
     return out
 
 
@@ -67,59 +64,17 @@ def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     parts = max(min(PARTS, PARTIAL_SIZE // size, x.shape[0]), 1)
     sums = empty((parts, x.shape[1], gradient.shape[1]), x.dtype).zero_()
     values, bits, by_out = x.numpy(), x.numpy().view(_BITS[x.dtype]), gradient.numpy()
-    rows, partial = x.shape[0], sums.numpy()
-
-    def some(low: int, high: int) -> None:
-        for part in range(low, high):
-            _scatter(bits, values, by_out, partial[part], part * rows // parts, (part + 1) * rows // parts)
-
-    split(some, parts, x.numel())
+    _kernel("scatter").run([bits, values, by_out, sums.numpy(), _found(x)], parts, x.numel())
     return sums.sum(0).t().contiguous()
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _search(bits: Array, found: Array) -> int:
-    """Indices of the values that are not zero, into `found`; their number."""
-    count = 0
-    size = bits.shape[0]
-    for block in range(0, size - 15, 16):
-        part = bits[block : block + 16]
-        any_bit = part[0]
-        for i in range(1, 16):
-            any_bit |= part[i]
-        if any_bit != 0:
-            for i in range(16):
-                found[count] = block + i
-                count += 1 if part[i] != 0 else 0
-    for i in range(size - size % 16, size):
-        found[count] = i
-        count += 1 if bits[i] != 0 else 0
-    return count
+def _found(x: Tensor) -> Array:
+    """Working memory for the indices of a row's values that are not zero, per thread."""
+    return np.empty((torch.get_num_threads(), x.shape[1] + 1), np.int32)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _gather(
-    bits: Array, values: Array, columns: Array, start: Array, out: Array, low: int, high: int
-) -> None:
-    found = np.empty(bits.shape[1] + 1, np.int32)
-    for m in range(low, high):
-        row, result = values[m], out[m]
-        count = _search(bits[m], found)
-        for j in range(result.shape[0]):
-            result[j] = start[j]
-        for q in range(count):
-            value, column = row[found[q]], columns[found[q]]
-            for j in range(result.shape[0]):
-                result[j] += value * column[j]
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _scatter(bits: Array, values: Array, by_out: Array, sums: Array, low: int, high: int) -> None:
-    found = np.empty(bits.shape[1] + 1, np.int32)
-    for m in range(low, high):
-        row, gradient = values[m], by_out[m]
-        count = _search(bits[m], found)
-        for q in range(count):
-            value, target = row[found[q]], sums[found[q]]
-            for j in range(gradient.shape[0]):
-                target[j] += value * gradient[j]
+@functools.cache
+def _kernel(function: str) -> Kernel:
+    # As text: importing it would import Numba, which only compiling needs.
+    source = files("rheobase.kernels").joinpath("event_loops.py").read_text("utf-8")
+    return Kernel(source, function, f"events {function}")

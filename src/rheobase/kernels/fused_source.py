@@ -2,8 +2,9 @@
 
 The layer's whole-sequence tensors (what it emitted, what its adjoint needs, the derivative by what it
 emitted) never exist: a chunk of columns of one sample is run over all steps with its values in the
-first- or second-level cache, and each step's weighted sums are made on the spot. The backward kernel
-runs the chunk forward again, then back. All loops over columns vectorise.
+second-level cache, and its share of the weighted sums is made on the spot, in blocks of registers. The
+backward kernel runs the chunk forward again, then back. All loops over columns vectorise, and what they read
+or write at every step lies on whole cache lines: the weights are N wide, rounded up to `LINE`.
 """
 
 from __future__ import annotations
@@ -23,69 +24,86 @@ from rheobase.kernels.source import (
 )
 from rheobase.kernels.trace import Trace
 
-#: The chunk: small enough that `steps` rows of it stay in the cache.
-SIZE = "max(64, min(1024, CACHED // steps // 16 * 16))"
+#: Values of a cache line; rows of what is read at every step begin on one.
+LINE = 16
 
-PRELUDE = """
-CACHED = 16384  # elements of one array that is kept over a chunk
+#: Rows of a block of products: 5 x 5 values stay in registers, for 10 that are loaded.
+BLOCK = 5
 
-
-# Five rows at a time: each value is loaded once for five products.
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-def add_dots(x, weights, a, b, total):
-    # total[j] += sum_k x[k] weights[j, a + k]
-    j = 0
-    while j + 5 <= weights.shape[0]:
-        w0, w1, w2 = weights[j, a:b], weights[j + 1, a:b], weights[j + 2, a:b]
-        w3, w4 = weights[j + 3, a:b], weights[j + 4, a:b]
-        s0, s1, s2, s3, s4 = ZERO, ZERO, ZERO, ZERO, ZERO
-        for k in range(x.shape[0]):
-            s0 += x[k] * w0[k]
-            s1 += x[k] * w1[k]
-            s2 += x[k] * w2[k]
-            s3 += x[k] * w3[k]
-            s4 += x[k] * w4[k]
-        total[j] += s0
-        total[j + 1] += s1
-        total[j + 2] += s2
-        total[j + 3] += s3
-        total[j + 4] += s4
-        j += 5
-    while j < weights.shape[0]:
-        w0 = weights[j, a:b]
-        s0 = ZERO
-        for k in range(x.shape[0]):
-            s0 += x[k] * w0[k]
-        total[j] += s0
-        j += 1
+_PRELUDE = """
+# Blocks of {block} x {block}: each value is loaded once for {block} products.
+@numba.njit(nogil=True, error_model="numpy", fastmath={{"contract", "reassoc", "nsz"}})
+def add_dots(x, weights, a, b, sums, r):
+    # sums[t, r, j] += sum_k x[t, k] weights[j, a + k]
+    n = b - a
+    steps, rows = x.shape[0], weights.shape[0]
+    t_end, j_end = steps // {block} * {block}, rows // {block} * {block}
+    for t in range(0, t_end, {block}):
+{load_x}
+        for j in range(0, j_end, {block}):
+{load_w}
+{zeros}
+            for k in range(n):
+{dots}
+{store}
+    for t in range(steps):
+        x0 = x[t, :n]
+        for j in range(j_end if t < t_end else 0, rows):
+            w0 = weights[j, a:b]
+            s00 = ZERO
+            for k in range(n):
+                s00 += x0[k] * w0[k]
+            sums[t, r, j] += s00
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def add_rows(factors, rows, a, b, y):
-    # y[k] += sum_j factors[j] rows[j, a + k]
-    j = 0
-    while j + 5 <= rows.shape[0]:
-        w0, w1, w2 = rows[j, a:b], rows[j + 1, a:b], rows[j + 2, a:b]
-        w3, w4 = rows[j + 3, a:b], rows[j + 4, a:b]
-        f0, f1, f2, f3, f4 = factors[j], factors[j + 1], factors[j + 2], factors[j + 3], factors[j + 4]
-        for k in range(y.shape[0]):
-            y[k] += f0 * w0[k] + f1 * w1[k] + f2 * w2[k] + f3 * w3[k] + f4 * w4[k]
-        j += 5
-    while j < rows.shape[0]:
-        w0 = rows[j, a:b]
-        f0 = factors[j]
-        for k in range(y.shape[0]):
-            y[k] += f0 * w0[k]
-        j += 1
+@numba.njit(nogil=True, error_model="numpy", fastmath={{"contract"}})
+def add_rows(factors, rows, a, y, c, m):
+    # y[i, c + k] += sum_j factors[i, j] rows[j, a + k]; k runs to 16 m: a rest would take registers
+    n = 16 * m
+    i_end, j_end = y.shape[0] // {block} * {block}, rows.shape[0] // {block} * {block}
+    for i in range(0, i_end, {block}):
+{load_y}
+        for j in range(0, j_end, {block}):
+{load_rows}
+{load_factors}
+            for k in range(n):
+{products}
+    for i in range(y.shape[0]):
+        y0 = y[i, c : c + n]
+        for j in range(j_end if i < i_end else 0, rows.shape[0]):
+            w0 = rows[j, a : a + n]
+            f00 = factors[i, j]
+            for k in range(n):
+                y0[k] += f00 * w0[k]
 
 
 """
 
 
+def _prelude() -> str:
+    """The products' source, its blocks written out."""
+    one = range(BLOCK)
+    both = [(i, j) for i in one for j in one]
+    terms = {i: " + ".join(f"f{i}{j} * w{j}[k]" for j in one) for i in one}
+    lines: dict[str, tuple[int, list[str]]] = {
+        "load_x": (2, [f"x{i} = x[t + {i}, :n]" for i in one]),
+        "load_w": (3, [f"w{j} = weights[j + {j}, a:b]" for j in one]),
+        "zeros": (3, [f"{' = '.join(f's{i}{j}' for j in one)} = ZERO" for i in one]),
+        "dots": (4, [f"s{i}{j} += x{i}[k] * w{j}[k]" for i, j in both]),
+        "store": (3, [f"sums[t + {i}, r, j + {j}] += s{i}{j}" for i, j in both]),
+        "load_y": (2, [f"y{i} = y[i + {i}, c : c + n]" for i in one]),
+        "load_rows": (3, [f"w{j} = rows[j + {j}, a : a + n]" for j in one]),
+        "load_factors": (3, [f"f{i}{j} = factors[i + {i}, j + {j}]" for i, j in both]),
+        "products": (4, [f"y{i}[k] = y{i}[k] + {terms[i]}" for i in one]),
+    }
+    text = {name: indent(part, by).rstrip("\n") for name, (by, part) in lines.items()}
+    return _PRELUDE.format(block=BLOCK, **text)
+
+
 def _header(t: Trace, layout: Layout, title: str) -> str:
     text = HEADER.format(title=title, explanation=explain(t), dtype=layout.dtype, flags="")
     constants, decorator = text.rsplit("\n@numba", 1)
-    return f"{constants.rstrip()}\n{PRELUDE}@numba{decorator}"
+    return f"{constants.rstrip()}\n{_prelude()}@numba{decorator}"
 
 
 def _coefficients(layout: Layout) -> tuple[list[str], list[str]]:
@@ -99,7 +117,8 @@ def forward_into_source(t: Trace, layout: Layout, title: str) -> str:
     """The forward kernel.
 
     Arguments: current, initial states, coefficients, weights `[J, N]`, the sums to add to `[T, R, J]`,
-    final states, steps, first and last row.
+    final states; working memory per thread: the carried states, what is emitted; then steps and the part
+    of the rows.
     """
     carried = [f"s_{name}" for name in t.states]
     coefficients, slices = _coefficients(layout)
@@ -110,40 +129,46 @@ def forward_into_source(t: Trace, layout: Layout, title: str) -> str:
         "weights",
         "sums",
         *(f"{name}_last" for name in carried),
+        "buffers",
+        "emitted",
         "steps",
-        "row_low",
-        "row_high",
+        "thread",
+        "low",
+        "high",
     ]
-    fetch = "current = current_all[{}, r, a:b]"
+    constant = ["current"] if layout.constant else []
     chunk = [
+        "a = piece * size",
         "b = min(a + size, columns)",
         "n = b - a",
         *slices,
-        *([fetch.format(0)] if layout.constant else []),
-        *(f"{name} = buffer[{i}, :n]" for i, name in enumerate(carried)),
+        *(["given = current_all[0, r, a:b]"] if layout.constant else []),
+        *(f"{name} = buffer[{i}, :n]" for i, name in enumerate([*carried, *constant])),
         *(f"{name}_start = {name}_init[r, a:b]" for name in carried),
-        "out = emitted[:n]",
+    ]
+    first = [f"{name}[k] = {name}_start[k]" for name in carried] + [
+        f"{name}[k] = given[k]" for name in constant
     ]
     return (
         _header(t, layout, title)
         + f"def forward({', '.join(args)}):\n"
         + indent(
             [
-                "columns = weights.shape[1]",
-                f"size = {SIZE}",
-                f"buffer = np.empty(({max(len(carried), 1)}, size), F)",
-                "emitted = np.empty(size, F)",
-                "for r in range(row_low, row_high):",
-                "    for a in range(0, columns, size):",
+                "columns = current_all.shape[2]",
+                "buffer, out_all = buffers[thread], emitted[thread]",
+                "size = out_all.shape[1]",
+                "for r in range(low, high):",
+                "    for piece in range((columns + size - 1) // size):",
             ],
             1,
         )
         + indent([*chunk, "for k in range(n):"], 3)
-        + indent([f"{name}[k] = {name}_start[k]" for name in carried] or ["pass"], 4)
+        + indent(first or ["pass"], 4)
         + indent(["for t in range(steps):"], 3)
-        + indent([*([] if layout.constant else [fetch.format("t")]), "for k in range(n):"], 4)
+        + indent([*([] if constant else ["current = current_all[t, r, a:b]"]), "out = out_all[t, :n]"], 4)
+        + indent(["for k in range(n):"], 4)
         + indent(forward_body(t, layout, ()), 5)
-        + indent(["add_dots(out, weights, a, b, sums[t, r])"], 4)
+        + indent(["add_dots(out_all, weights, a, b, sums, r)"], 3)
         + indent([f"{name}_end = {name}_last[r, a:b]" for name in carried], 3)
         + indent(["for k in range(n):"], 3)
         + indent([f"{name}_end[k] = {name}[k]" for name in carried] or ["pass"], 4)
@@ -157,13 +182,16 @@ def backward_into_source(
 
     Arguments: current, initial states, coefficients, weights `[J, N]`; derivatives by the sums
     `[T, R, J]` and by the final states; then to fill: by the current, by the initial states, by the
-    weights `[parts, J, N]` (zero at the start), by each wanted coefficient; then steps, first and last part.
+    weights `[parts, J, N]` (zero at the start), by each wanted coefficient; working memory per thread: the
+    carried states, what is emitted, its derivative, saved values; then steps and which of the parts.
     """
     states = list(t.states)
     lam = [f"lam_{name}" for name in states]
     coefficients, slices = _coefficients(layout)
     by_current = ["by_current"] if incoming.current else []
     by_coefficient = [f"by_c{j}" for j in incoming.coefficients]
+    kept = [f"kept{i}" for i in range(len(saved))]
+    worked = ["out", "g_out", *kept]
     args = [
         "current_all",
         *(f"s_{name}_init" for name in states),
@@ -175,44 +203,45 @@ def backward_into_source(
         *(f"{name}_last" for name in lam),
         "by_weights",
         *(f"{name}_all" for name in by_coefficient),
+        "buffers",
+        *(f"{name}_of" for name in worked),
         "steps",
-        "part_low",
-        "part_high",
+        "thread",
+        "low",
+        "high",
     ]
-    booleans = {i for i, n in enumerate(saved) if t.tape.is_boolean(n)}
-    kept = [f"kept{i}" for i in range(len(saved))]
     rows = [
-        "columns = weights.shape[1]",
+        "columns = current_all.shape[2]",
         "rows = by_sums.shape[1]",
         "parts = by_weights.shape[0]",
-        f"size = {SIZE}",
-        f"buffer = np.empty(({max(len(states), 1)}, size), F)",
-        "g_out_buffer = np.empty(size, F)",
-        "by_sum = np.empty(steps, F)",
-        "out_all = np.empty((steps, size), F)",
-        *(
-            f"{name}_all = np.empty((steps, size), {'np.bool_' if i in booleans else 'F'})"
-            for i, name in enumerate(kept)
-        ),
-        "for part in range(part_low, part_high):",
+        "buffer = buffers[thread]",
+        *(f"{name}_all = {name}_of[thread]" for name in worked),
+        "size = out_all.shape[1]",
+        "for part in range(low, high):",
         "    for r in range(part * rows // parts, (part + 1) * rows // parts):",
-        "        for a in range(0, columns, size):",
+        "        for piece in range((columns + size - 1) // size):",
     ]
     sums = [*by_coefficient, *(by_current if layout.constant else [])]
+    constant = ["current"] if layout.constant else []
     chunk = [
+        "a = piece * size",
         "b = min(a + size, columns)",
         "n = b - a",
+        "m = (n + 15) // 16",
         *slices,
-        *(["current = current_all[0, r, a:b]"] if layout.constant else []),
+        *(["given = current_all[0, r, a:b]"] if layout.constant else []),
+        *(f"{name} = buffer[{len(states) + i}, :n]" for i, name in enumerate([*sums, *constant])),
         *(f"s_{name} = buffer[{i}, :n]" for i, name in enumerate(states)),
         *(f"s_{name}_start = s_{name}_init[r, a:b]" for name in states),
         *(f"{name}_start = {name}_init[r, a:b]" for name in lam),
-        *(f"{name} = {name}_all[0, r, a:b]" for name in sums),
     ]
     fetch = [] if layout.constant else ["current = current_all[t, r, a:b]"]
     step = [f"{name} = {name}_all[t, :n]" for name in ("out", *kept)]
     changing = [] if layout.constant else [f"{name} = {name}_all[t, r, a:b]" for name in by_current]
-    zeros = [f"{name}[k] = ZERO" for name in sums]
+    start = [f"s_{n}[k] = s_{n}_start[k]" for n in states]
+    start += [f"{name}[k] = ZERO" for name in sums] + [f"{name}[k] = given[k]" for name in constant]
+    ends = [f"{name}_end = {name}_last[r, a:b]" for name in lam]
+    ends += [f"{name}_end = {name}_all[0, r, a:b]" for name in sums]
     body, _ = adjoint_body(t, adj, layout, saved, incoming)
     return (
         # No contraction: the forward steps that are run again must round as they did.
@@ -220,21 +249,18 @@ def backward_into_source(
         + f"def backward({', '.join(args)}):\n"
         + indent(rows, 1)
         + indent([*chunk, "for k in range(n):"], 4)
-        + indent([*(f"s_{n}[k] = s_{n}_start[k]" for n in states), *zeros] or ["pass"], 5)
+        + indent(start or ["pass"], 5)
         + indent(["for t in range(steps):"], 4)
         + indent([*fetch, *step, "for k in range(n):"], 5)
         + indent(forward_body(t, layout, saved), 6)
         + indent([f"lam_{name} = buffer[{i}, :n]" for i, name in enumerate(states)], 4)
         + indent(["for k in range(n):"], 4)
         + indent([f"{name}[k] = {name}_start[k]" for name in lam] or ["pass"], 5)
-        + indent(["g_out = g_out_buffer[:n]", "for step in range(steps):"], 4)
-        + indent([BACKWARDS, *fetch, *step, *changing, "for k in range(n):", "    g_out[k] = ZERO"], 5)
-        + indent(["add_rows(by_sums[t, r], weights, a, b, g_out)", "for k in range(n):"], 5)
+        + indent(["g_out_all[:] = ZERO", "add_rows(by_sums[:, r], weights, a, g_out_all, 0, m)"], 4)
+        + indent(["for step in range(steps):"], 4)
+        + indent([BACKWARDS, *fetch, *step, "g_out = g_out_all[t, :n]", *changing, "for k in range(n):"], 5)
         + indent(body or ["pass"], 6)
-        + indent(["for j in range(weights.shape[0]):"], 4)
-        + indent(["for t in range(steps):", "    by_sum[t] = by_sums[t, r, j]"], 5)
-        + indent(["add_rows(by_sum, out_all, 0, n, by_weights[part, j, a:b])"], 5)
-        + indent([f"{name}_end = {name}_last[r, a:b]" for name in lam], 4)
-        + indent(["for k in range(n):"], 4)
-        + indent([f"{name}_end[k] = {name}[k]" for name in lam] or ["pass"], 5)
+        + indent(["add_rows(by_sums[:, r].T, out_all, 0, by_weights[part], a, m)"], 4)
+        + indent([*ends, "for k in range(n):"], 4)
+        + indent([f"{name}_end[k] = {name}[k]" for name in (*lam, *sums)] or ["pass"], 5)
     )

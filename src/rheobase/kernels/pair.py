@@ -16,14 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rheobase.kernels.fused_source import LINE
 from rheobase.kernels.passes import NAMES, Grid, reduce_to
 from rheobase.kernels.program import PROGRAMS
-from rheobase.kernels.threads import split
+from rheobase.kernels.workspace import empty
 
 FEW = 32  # outputs up to which the connection is multiplied in the kernel; more is the BLAS's work
 LONG = 2048  # steps from which a chunk no longer fits the cache
 SMALL = 1 << 18  # elements of `[T, B, N]` below which separate operations serve as well
 PARTS = 16  # partial sums of the weights' derivative
+CACHED = 32768  # elements of one array that a thread keeps over a chunk of columns
 
 
 class NeuronsThenDense(torch.autograd.Function):
@@ -47,13 +49,13 @@ class NeuronsThenDense(torch.autograd.Function):
             grid.over_time(current[None] if p.constant else current),
             *(grid.view(s) for s in state),
             *grid.coefficients(coefficients, current.dtype),
-            weight.detach().contiguous().numpy(),
+            _padded(weight),
             sums.numpy(),
             *(grid.view(s) for s in last),
+            *_working_memory(len(state) + 1, steps, grid.columns, current.dtype, [current.dtype]),
             steps,
         ]
-        run = kernel.prepare(*arrays, 0, grid.rows)
-        split(lambda low, high: run(*arrays, low, high), grid.rows, grid.rows * grid.columns * steps)
+        kernel.run(arrays, grid.rows, grid.rows * grid.columns * steps)
         ctx.set_materialize_grads(False)
         ctx.rest = (numbers, key, steps, bias is not None)
         ctx.save_for_backward(current, weight, *state, *tensors)
@@ -79,25 +81,48 @@ class NeuronsThenDense(torch.autograd.Function):
         ]
         by_current = torch.empty_like(current) if want_current else None
         by_state = [torch.empty_like(s) for s in state]
-        by_weight = weight.new_zeros((min(PARTS, grid.rows), *weight.shape))
+        width = _whole_lines(weight.shape[1])
+        by_weight = weight.new_zeros((min(PARTS, grid.rows), weight.shape[0], width))
         by_tensor = [current.new_empty(shape) for _ in tensors]
+        rows = len(state) + len(tensors) + 2  # carried states, sums over time, the current
+        saved_types = [p.saved_dtype(n, current.dtype) for n in p.own]
         filled = [] if by_current is None else [by_current[None] if p.constant else by_current]
         arrays = [
             grid.over_time(current[None] if p.constant else current),
             *(grid.view(s) for s in state),
             *grid.coefficients(coefficients, current.dtype),
-            weight.detach().contiguous().numpy(),
+            _padded(weight),
             by_sums.contiguous().numpy(),
             *(grid.view(x) for x in lam),
             *(grid.over_time(x) for x in filled),
             *(grid.view(x) for x in by_state),
             by_weight.numpy(),
             *(grid.over_time(x[None]) for x in by_tensor),
+            *_working_memory(rows, steps, grid.columns, current.dtype, [current.dtype] * 2 + saved_types),
             steps,
         ]
-        parts = by_weight.shape[0]
-        run = kernel.prepare(*arrays, 0, parts)
-        split(lambda low, high: run(*arrays, low, high), parts, grid.rows * grid.columns * steps)
+        kernel.run(arrays, by_weight.shape[0], grid.rows * grid.columns * steps)
         totals = [reduce_to(total, t) for total, t in zip(by_tensor, tensors, strict=True)]
         by_bias = by_sums.sum((0, 1)) if biased else None
-        return None, by_current, by_weight.sum(0), by_bias, *by_state, *totals
+        return None, by_current, by_weight.sum(0)[:, : weight.shape[1]], by_bias, *by_state, *totals
+
+
+def _whole_lines(columns: int) -> int:
+    return -(-columns // LINE) * LINE
+
+
+def _padded(weight: Tensor) -> Any:
+    """The weights, with rows of whole cache lines."""
+    padded = weight.new_zeros((weight.shape[0], _whole_lines(weight.shape[1])))
+    padded[:, : weight.shape[1]] = weight.detach()
+    return padded.numpy()
+
+
+def _working_memory(
+    carried: int, steps: int, columns: int, dtype: torch.dtype, over_time: list[torch.dtype]
+) -> list[Any]:
+    """What a thread works in: `carried` rows, and arrays over all steps of a chunk of columns."""
+    threads = torch.get_num_threads()
+    size = min(max(64, min(1024, CACHED // steps // LINE * LINE)), _whole_lines(columns))
+    buffers = torch.empty((threads, carried, size), dtype=dtype)
+    return [buffers.numpy(), *(empty((threads, steps, size), kind).numpy() for kind in over_time)]

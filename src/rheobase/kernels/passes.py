@@ -12,12 +12,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from rheobase.kernels.cache import Kernel
 from rheobase.kernels.program import Program
-from rheobase.kernels.source import Incoming
-from rheobase.kernels.threads import split
+from rheobase.kernels.source import CHUNK, Incoming
 from rheobase.kernels.workspace import empty
 
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
@@ -52,14 +53,12 @@ class Grid:
         """`[T, B, N]` as a NumPy array `[T, R, C]`; the input of neurons with P inputs as `[T, R, P * C]`."""
         return x.detach().reshape(x.shape[0], self.rows, ports * self.columns).numpy()
 
-    def run(self, kernel: Any, arrays: list[Any], steps: int) -> None:
+    def run(self, kernel: Kernel, arrays: list[Any], states: int, steps: int) -> None:
         """Call the kernel on all rows and columns, on as many threads as are worth it."""
-        kernel = kernel.prepare(*arrays, steps, 0, self.rows, 0, self.columns)
-        work = self.rows * self.columns * steps
-        if self.rows > 1:
-            split(lambda low, high: kernel(*arrays, steps, low, high, 0, self.columns), self.rows, work)
-        else:
-            split(lambda low, high: kernel(*arrays, steps, 0, 1, low, high), self.columns, work)
+        size = self.rows if self.rows > 1 else self.columns
+        carried = max(states, 1)
+        buffers = np.empty((torch.get_num_threads(), carried, CHUNK), arrays[0].dtype)
+        kernel.run([*arrays, buffers, steps], size, self.rows * self.columns * steps)
 
     def coefficients(self, values: Sequence[Any], dtype: torch.dtype) -> list[Any]:
         """Coefficients as the kernels take them: typed numbers and flat arrays."""
@@ -120,7 +119,7 @@ def run_forward(
             *(x[low:high] for x in filled),
             *(grid.view(s) for s in after),
         ]
-        grid.run(kernel, arrays, high - low)
+        grid.run(kernel, arrays, len(p.states), high - low)
         before = after
     return emitted, before, traces, starts if every else saved
 
@@ -185,7 +184,7 @@ def run_backward(
             *(grid.view(x) for x in before),
             *(grid.over_time(x[None]) for x in sums),
         ]
-        grid.run(kernel, arrays, high - low)
+        grid.run(kernel, arrays, len(p.states), high - low)
         lam = before
         if by_current is not None and p.constant:
             by_current = piece if i == len(parts) - 1 else by_current.add_(piece)

@@ -4,9 +4,8 @@ torch multiplies with MKL or with oneDNN, which it both contains. Neither is bes
 
 - With few outputs (a read-out of 10 classes) MKL reaches 8 to 40 GFLOP/s where oneDNN reaches 60
   (3200 x 1000 by 1000 x 10, two cores of an AMD EPYC 7003).
-- On AMD processors with AVX-512, MKL does not use it: 180 against 407 GFLOP/s for large products.
-- For the weight gradient of a small batch oneDNN can be five times slower than MKL.
-
+- On AMD processors with AVX-512, MKL does not use it: 220 against 430 to 480 GFLOP/s (128 x 784 by
+  784 x 1000, its weight gradient, and 8000 x 512 by 512 x 512, two cores of a Zen 5).
 - Where few inputs are not zero (spikes), adding the weights of those beats both (see `events`).
 
 The choice depends on the shapes, the share of zeros and the processor, never on a timing, so that a
@@ -27,7 +26,7 @@ from rheobase.kernels import events
 from rheobase.kernels.workspace import empty
 
 FEW = 32  # outputs up to which oneDNN is preferred on any processor
-LARGE = 1024  # rows from which oneDNN is preferred on AMD processors with AVX-512
+LARGE = 1 << 22  # multiplications from which oneDNN is preferred on AMD processors with AVX-512
 
 
 @functools.cache
@@ -41,11 +40,13 @@ def amd_with_avx512() -> bool:
         return "AMD" in platform.processor()
 
 
-def prefers_onednn(rows: int, outputs: int, dtype: torch.dtype) -> bool:
-    """Whether a product with this many rows and outputs goes through oneDNN."""
+def prefers_onednn(rows: int, inputs: int, outputs: int, dtype: torch.dtype) -> bool:
+    """Whether the product of `[rows, inputs]` and `[outputs, inputs]` transposed goes through oneDNN."""
     if dtype != torch.float32 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
-    return outputs <= FEW < rows or (rows >= LARGE and amd_with_avx512())
+    if outputs <= FEW or rows <= FEW:
+        return outputs <= FEW < rows
+    return rows * inputs * outputs >= LARGE and amd_with_avx512()
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -77,12 +78,14 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None 
     if x.device.type != "cpu":
         result = torch.nn.functional.linear(x, weight, bias)
         return result if out is None else out.copy_(result)
+    sparse = events.sparse_enough(x, weight.shape[0])
+    if not sparse and prefers_onednn(x.shape[0], x.shape[1], weight.shape[0], x.dtype):
+        product = _onednn(x.contiguous(), weight.contiguous(), bias)
+        return product if out is None else out.copy_(product)
     if out is None:
         out = empty((x.shape[0], weight.shape[0]), x.dtype)
-    if events.sparse_enough(x, weight.shape[0]):
+    if sparse:
         return events.multiply(x, weight, bias, out)
-    if prefers_onednn(x.shape[0], weight.shape[0], x.dtype):
-        return out.copy_(_onednn(x.contiguous(), weight.contiguous(), bias))
     if bias is None:
         return torch.mm(x, weight.t(), out=out)
     return torch.addmm(bias, x, weight.t(), out=out)
@@ -103,9 +106,7 @@ def _derivatives(gradient: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]
     by_x, by_weight, by_bias = wanted
     results = []
     if by_x:
-        shape = (gradient.shape[0], weight.shape[1])
-        out = empty(shape, x.dtype) if x.device.type == "cpu" else None
-        results.append(torch.mm(gradient, weight, out=out))
+        results.append(_input_gradient(gradient, weight))
     if by_weight:
         results.append(weight_gradient(gradient, x))
     if by_bias:
@@ -119,14 +120,26 @@ def _(gradient: Tensor, x: Tensor, weight: Tensor, wanted: list[bool]) -> list[T
     return [result for result, want in zip(results, wanted, strict=True) if want]
 
 
+def _input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
+    (rows, outputs), inputs = gradient.shape, weight.shape[1]
+    if gradient.device.type != "cpu":
+        return gradient @ weight
+    if inputs > FEW and prefers_onednn(rows, outputs, inputs, gradient.dtype):
+        return _onednn(gradient.contiguous(), weight.t(), None)
+    return torch.mm(gradient, weight, out=empty((rows, inputs), gradient.dtype))
+
+
 def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     """gradient^T x: the sum over rows of outer products, `[outputs, inputs]`."""
-    if events.sparse_enough(x, gradient.shape[1]):
+    (rows, outputs), inputs = gradient.shape, x.shape[1]
+    if events.sparse_enough(x, outputs):
         return events.weight_gradient(gradient, x)
-    large = x.shape[0] >= LARGE and gradient.shape[1] > FEW
-    if large and x.device.type == "cpu" and x.dtype == torch.float32 and amd_with_avx512():
-        return _onednn(gradient.t(), x.t(), None)
-    return gradient.t() @ x
+    suits = inputs > FEW and outputs > FEW and x.device.type == "cpu"
+    if not suits or not prefers_onednn(outputs, rows, inputs, x.dtype):
+        return gradient.t() @ x
+    # oneDNN wants its first factor's rows side by side, and would make fresh memory for them.
+    across = empty((outputs, rows), x.dtype).copy_(gradient.t())
+    return _onednn(across, x.t(), None)
 
 
 class _EagerLinear(torch.autograd.Function):

@@ -20,6 +20,14 @@ CHUNK = 1024
 #: Time runs down by a counter that runs up: LLVM does not vectorise what is inside a falling range.
 BACKWARDS = "t = steps - 1 - step"
 
+#: What a thread works on: some of the rows, or some columns of the only row.
+PART = [
+    "buffer = buffers[thread]",
+    "rows, columns = out_all.shape[1], out_all.shape[2]",
+    "row_low, row_high = (low, high) if rows > 1 else (0, 1)",
+    "left, right = (0, columns) if rows > 1 else (low, high)",
+]
+
 HEADER = '''"""{title}
 
 {explanation}
@@ -37,7 +45,7 @@ ZERO = F(0.0)
 ONE = F(1.0)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy"{flags})
+@numba.njit(nogil=True, error_model="numpy"{flags})
 '''
 
 _INFIX = {
@@ -178,14 +186,14 @@ def _kernel(
     pieces += fixed
     start = [f"{name}[k] = {name}_start[k]" for name in carried] + [f"{name}[k] = ZERO" for name in sums]
     end = [f"{name}_end[k] = {name}[k]" for name in carried]
-    signature = ", ".join([*args, "steps", "row_low", "row_high", "low", "high"])
+    signature = ", ".join([*args, "buffers", "steps", "thread", "low", "high"])
     return (
         f"{header}def {function}({signature}):\n"
         + indent([f"size = current_all.shape[2] // {ports}"] if ports > 1 else [], 1)
-        + indent([f"buffer = np.empty(({max(len(carried), 1)}, {CHUNK}), F)"], 1)
+        + indent(PART, 1)
         + indent(["for r in range(row_low, row_high):"], 1)
-        + indent([f"for a in range(low, high, {CHUNK}):"], 2)
-        + indent([f"b = min(a + {CHUNK}, high)", "n = b - a", *pieces, "for k in range(n):"], 3)
+        + indent([f"for a in range(left, right, {CHUNK}):"], 2)
+        + indent([f"b = min(a + {CHUNK}, right)", "n = b - a", *pieces, "for k in range(n):"], 3)
         + indent(start or ["pass"], 4)
         + indent(["for step in range(steps):"], 3)
         + indent([BACKWARDS if backwards else "t = step", *per_step, "for k in range(n):"], 4)
@@ -226,7 +234,7 @@ def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -
     """The forward kernel.
 
     Arguments: current, initial states, coefficients, then the arrays to fill: emitted, one per
-    recorded state, one per saved value, final states; then steps and the part of rows and columns.
+    recorded state, one per saved value, final states; then working memory, steps and the part.
     """
     carried = [f"s_{name}" for name in t.states]
     filled = ["out", *(f"r_{name}" for name in layout.record), *(f"kept{i}" for i in range(len(saved)))]
@@ -309,7 +317,7 @@ def backward_source(
     Arguments: current, emitted, recorded states, saved values, coefficients; the derivatives by
     what was emitted, by each trace in `incoming.traces`, by the final states; then the arrays to
     fill: by the current, by the initial states, by each wanted coefficient (per row and column);
-    then steps and the part of rows and columns.
+    then working memory, steps and the part.
     """
     body, read = adjoint_body(t, adj, layout, saved, incoming)
     carried = [f"lam_{name}" for name in t.states]

@@ -1,15 +1,23 @@
-"""Running a kernel on several cores: the columns are split into parts, which threads take in turn.
+"""Running kernels on several cores: a range is split into parts, which threads take in turn.
 
-The kernels release the GIL, so plain Python threads do. A column's result does not depend on the
-split: any number of threads gives the same bits.
+Compiled kernels run on the threads of torch's own OpenMP team. Those threads do not sleep between torch's
+parallel regions: for some milliseconds they spin, waiting for the next, so that a thread of anybody else's
+gets half a core, and a thread that was asleep may be woken on the core of its waker. Joining them takes 10
+microseconds. Where torch has no GNU OpenMP, or after a fork (which its threads do not survive), Python
+threads serve; so they do for functions in Python that call what lets go of the GIL.
+
+An index's result does not depend on the split: any number of threads gives the same bits.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,6 +27,71 @@ SMALL = 40_000
 #: Parts per thread.
 PARTS = 4
 
+_process = os.getpid()
+
+
+def threads_for(size: int, work: int) -> int:
+    """How many threads are worth it; at most torch's (`torch.set_num_threads`)."""
+    return max(min(torch.get_num_threads(), size), 1) if work >= SMALL else 1
+
+
+def part_size(size: int, threads: int) -> int:
+    """How many indices a thread takes at a time."""
+    if threads == 1:
+        return max(size, 1)
+    part = -(-size // (threads * PARTS))
+    # Whole cache lines of 16 floats per part, so that threads do not share one.
+    return -(-part // 16) * 16 if size >= 16 * threads * PARTS else part
+
+
+def run_team(entry: Any, table: int, threads: int) -> None:
+    """Call a compiled `entry(table)` once on each of `threads` threads."""
+    parallel = _openmp() if threads > 1 and os.getpid() == _process else None
+    if threads == 1:
+        entry(table)
+    elif parallel is not None:
+        parallel(entry, table, threads, 0)
+    else:
+        _on_python_threads(functools.partial(entry, table), threads)
+
+
+@functools.cache
+def _openmp() -> Any:
+    """`GOMP_parallel` of the library that torch has loaded; None if it is another's OpenMP."""
+    if not hasattr(os, "RTLD_NOLOAD"):
+        return None
+    bundled = (Path(torch.__file__).parent / "lib").glob("libgomp*")
+    for name in (*map(str, bundled), "libgomp.so.1"):
+        try:
+            parallel = ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+        parallel.restype = None
+        return parallel
+    return None
+
+
+def split(function: Callable[[int, int], None], size: int, work: int) -> None:
+    """Call `function(low, high)` on parts of `range(size)`, in parallel if `work` is worth it."""
+    threads = threads_for(size, work)
+    if threads == 1:
+        function(0, size)
+        return
+    part = part_size(size, threads)
+    # Threads take the next part when they are done with one: a thread that is late only does less.
+    bounds = iter([(low, min(low + part, size)) for low in range(0, size, part)])
+
+    def take() -> None:
+        try:
+            for low, high in bounds:
+                function(low, high)
+        finally:  # after an error the others stop, too
+            for _ in bounds:
+                pass
+
+    _on_python_threads(take, threads)
+
 
 @functools.cache
 def _pool(process: int, workers: int) -> ThreadPoolExecutor:
@@ -26,32 +99,12 @@ def _pool(process: int, workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="rheobase")
 
 
-def split(function: Callable[[int, int], None], size: int, work: int) -> None:
-    """Call `function(low, high)` on parts of `range(size)`, in parallel if `work` is worth it.
-
-    The number of threads is torch's (`torch.set_num_threads`).
-    """
-    threads = min(torch.get_num_threads(), size) if work >= SMALL else 1
-    if threads <= 1:
-        function(0, size)
-        return
-    # Whole cache lines of 16 floats per part, so that threads do not share one.
-    part = -(-size // (threads * PARTS))
-    part = -(-part // 16) * 16 if size >= 16 * threads * PARTS else part
-    # Threads take the next part when they are done with one: a thread that is late (the one that torch's
-    # OpenMP leaves spinning on its core for a while, say) then only does less.
-    bounds = iter([(low, min(low + part, size)) for low in range(0, size, part)])
-
-    def take() -> None:
-        for low, high in bounds:
-            function(low, high)
-
+def _on_python_threads(take: Callable[[], None], threads: int) -> None:
+    """Call `take` on this thread and on helpers; those that have not begun when it returns never do."""
     helpers = [_pool(os.getpid(), threads - 1).submit(take) for _ in range(threads - 1)]
     try:
         take()
     finally:  # also after an error: nobody may write to the caller's arrays once this returns
-        for _ in bounds:
-            pass
         for helper in helpers:
             if not helper.cancel():  # not begun: nothing is left to do
                 helper.result()

@@ -1,0 +1,134 @@
+"""Compiled kernels: their entries, the threads that run them, and loading one without Numba."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rheobase.kernels import cache, threads
+from rheobase.kernels.cache import Kernel
+from rheobase.kernels.native import table, types_of
+
+SOURCE = """
+import numba
+import numpy as np
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def visit(x, factor, count, done, thread, low, high):
+    for i in range(low, high):
+        x[i] += factor * count
+        done[i] = thread
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def with_arrays(x, low, high):
+    found = np.empty(high - low, np.float32)
+    for i in range(low, high):
+        found[i - low] = i
+    for i in range(low, high):
+        x[i] = found[i - low]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def visit(size: int, work: int) -> np.ndarray:
+    x, done = np.zeros(size, np.float32), np.full(size, -1)
+    Kernel(SOURCE, "visit", "test visit").run([x, np.float32(0.5), 3, done], size, work)
+    assert (x == 1.5).all()
+    return done
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+def test_every_index_is_visited_once(size: int, count: int) -> None:
+    torch.set_num_threads(count)
+    assert set(visit(size, threads.SMALL)) <= set(range(count))
+    assert set(visit(size, 0)) == {0}
+
+
+@pytest.mark.parametrize("openmp", [False, True])
+def test_both_kinds_of_threads(openmp: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if openmp and threads._openmp() is None:
+        pytest.skip("torch has no GNU OpenMP here")
+    if not openmp:
+        monkeypatch.setattr(threads, "_openmp", lambda: None)
+    torch.set_num_threads(2)
+    for _ in range(50):
+        visit(1000, threads.SMALL)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_has_threads_of_its_own() -> None:
+    torch.set_num_threads(2)
+    visit(1000, threads.SMALL)
+    child = os.fork()
+    if child == 0:
+        try:
+            visit(1000, threads.SMALL)
+        finally:
+            os._exit(0 if sys.exc_info()[0] is None else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_kernel_may_make_arrays() -> None:
+    x = np.zeros(10, np.float32)
+    Kernel(SOURCE, "with_arrays", "test arrays").prepare(x, 0, 10)(x, 3, 7)
+    assert x.tolist() == [0, 0, 0, 3, 4, 5, 6, 0, 0, 0]
+
+
+def test_slots() -> None:
+    x = np.ones((2, 3))
+    assert types_of([x, np.float32(0.5), True, 4]) == ("f8 2", "f4 0", "i", "i")
+    slots = table([x, np.float32(0.5), 4], 1, 2, 9)
+    assert slots.tolist()[:5] == [0, 0, 1, 2, 9]
+    assert slots.tolist()[5:] == [x.ctypes.data, 2, 3, int(np.float64(0.5).view(np.int64)), 4]
+    with pytest.raises(ValueError, match=r"strides .*, wanted a contiguous one"):
+        table([x.T], 0, 1, 1)
+
+
+def test_loading_needs_no_numba() -> None:
+    script = (
+        "import sys, torch; from rheobase.kernels.sequence import sequence; "
+        "from rheobase.neurons.lif import LIF; "
+        "x = torch.ones(3, 1, 2, requires_grad=True); "
+        "sequence(LIF(tau_m=7.0), x, backend='numba').output.sum().backward(); "
+        "print('numba' in sys.modules)"
+    )
+    environment = {**os.environ, "RHEOBASE_CACHE": str(cache.kernel_folder().parent)}
+    answers = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert answers[1] == "False\n"
+
+
+def test_damaged_machine_code_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "kernel_folder", lambda: tmp_path)
+    visit(7, 0)
+    (code,) = tmp_path.glob("*.o")
+    whole = code.read_bytes()
+    code.write_bytes(whole[: len(whole) // 2])
+    visit(7, 0)
+    assert cache._read(code) is not None
