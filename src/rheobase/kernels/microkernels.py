@@ -6,15 +6,15 @@ weight is loaded once. Every sum is made in ascending order by fused multiply-ad
 blocking and the width of the machine's vectors, and a term of zero changes nothing: the dense and
 the event-driven product give the same bits.
 
-    add_rows    y += sum of the rows of W of the values that are not zero    (events)
-    multiply    Y += X W for a few samples                                   (dense)
-    add_taps    y += sum over single connections, for `lanes` samples        (delays)
+    add_rows    y += sum of the rows of W of one sample's values that are not zero
+    multiply    Y += X W over chosen rows of W, which four samples share
+    add_taps    y += sum over single connections, for a vector of samples
 
 Arrays are C-contiguous. Rows that are summed into, and those of W, are padded to whole vectors.
 
-Measured on one core of an AMD Zen 5 (AVX-512) with 100 neurons: `multiply` 265 GFLOP/s, of 270 that
-the core can; `add_rows` 86 billion additions a second, so that events are faster up to a share of
-about 0.6.
+Measured on one core of an AMD Zen 5 (AVX-512). While W fits the first-level cache (100 neurons), `add_rows`
+adds 86 billion numbers a second and `multiply` reaches 265 GFLOP/s, of 270 that the core can; from the second
+level (220 neurons), a row costs `add_rows` 0.55 ns a vector, as much as `multiply` takes for four samples.
 """
 
 from __future__ import annotations
@@ -149,26 +149,30 @@ def _add_rows(width: int) -> Any:
 
 def _multiply(rows: int, width: int) -> Any:
     @intrinsic
-    def multiply(typing: Any, x: Any, row: Any, weights: Any, column: Any, out: Any, out_row: Any) -> Any:
+    def multiply(
+        typing: Any, x: Any, row: Any, found: Any, count: Any, weights: Any, column: Any, out: Any, to: Any
+    ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             e = _Emit(context, builder, x.dtype)
-            inner = cgutils.unpack_tuple(builder, e.array(weights, args[2]).shape)[0]
+            found_at = e.array(found, args[2]).data
             samples = [_int64(s) for s in range(rows)]
             left = [e.pointer(x, args[0], builder.add(args[1], s), _int64(0)) for s in samples]
-            target = [e.pointer(out, args[4], builder.add(args[5], s), args[3]) for s in samples]
+            target = [e.pointer(out, args[6], builder.add(args[7], s), args[5]) for s in samples]
             sums = e.registers(rows * width, lambda i: e.load(target[i // width], i % width))
-            with cgutils.for_range(builder, inner) as loop:
-                at = e.pointer(weights, args[2], loop.index, args[3])
+            with cgutils.for_range(builder, args[3]) as loop:
+                j = builder.sext(builder.load(builder.gep(found_at, [loop.index])), ir.IntType(64))
+                at = e.pointer(weights, args[4], j, args[5])
                 right = [e.load(at, i) for i in range(width)]
                 for i, total in enumerate(sums):
                     if i % width == 0:
-                        factor = e.splat(builder.load(builder.gep(left[i // width], [loop.index])))
+                        factor = e.splat(builder.load(builder.gep(left[i // width], [j])))
                     builder.store(e.fma(factor, right[i % width], builder.load(total)), total)
             for i, total in enumerate(sums):
                 e.store(builder.load(total), target[i // width], i % width)
             return context.get_dummy_value()
 
-        return types.void(x, types.intp, weights, types.intp, out, types.intp), generate
+        index = types.intp
+        return types.void(x, index, found, index, weights, index, out, index), generate
 
     return multiply
 
@@ -212,8 +216,8 @@ def add_rows(found: Any, count: int, values: Any, weights: Any, out: Any) -> Non
 
 
 @compiled
-def multiply(x: Any, low: int, high: int, weights: Any, out: Any) -> None:
-    """out[s, :] += x[low + s, :] weights for the samples low ... high of `x` `[B, inner]`."""
+def multiply(x: Any, low: int, high: int, found: Any, count: int, weights: Any, out: Any) -> None:
+    """out[s, :] += sum over the first `count` found j of x[low + s, j] weights[j, :], for low + s < high."""
     size = weights.itemsize
     step = BYTES // size
     row = low
@@ -221,33 +225,33 @@ def multiply(x: Any, low: int, high: int, weights: Any, out: Any) -> None:
         column, to = 0, row - low
         if high - row >= ROWS:
             while (weights.shape[1] - column) * size >= _WIDE_PRODUCT:
-                _four_many(x, row, weights, column, out, to)
+                _four_many(x, row, found, count, weights, column, out, to)
                 column += PRODUCT * step
             while weights.shape[1] - column >= 2 * step:
-                _four2(x, row, weights, column, out, to)
+                _four2(x, row, found, count, weights, column, out, to)
                 column += 2 * step
             if column < weights.shape[1]:
-                _four1(x, row, weights, column, out, to)
+                _four1(x, row, found, count, weights, column, out, to)
             row += ROWS
         elif high - row >= 2:
             while (weights.shape[1] - column) * size >= _WIDE_PRODUCT:
-                _two_many(x, row, weights, column, out, to)
+                _two_many(x, row, found, count, weights, column, out, to)
                 column += PRODUCT * step
             while weights.shape[1] - column >= 2 * step:
-                _two2(x, row, weights, column, out, to)
+                _two2(x, row, found, count, weights, column, out, to)
                 column += 2 * step
             if column < weights.shape[1]:
-                _two1(x, row, weights, column, out, to)
+                _two1(x, row, found, count, weights, column, out, to)
             row += 2
         else:
             while (weights.shape[1] - column) * size >= _WIDE_PRODUCT:
-                _one_many(x, row, weights, column, out, to)
+                _one_many(x, row, found, count, weights, column, out, to)
                 column += PRODUCT * step
             while weights.shape[1] - column >= 2 * step:
-                _one2(x, row, weights, column, out, to)
+                _one2(x, row, found, count, weights, column, out, to)
                 column += 2 * step
             if column < weights.shape[1]:
-                _one1(x, row, weights, column, out, to)
+                _one1(x, row, found, count, weights, column, out, to)
             row += 1
 
 

@@ -2,9 +2,8 @@
 
 Rows are samples. Two ways to bring what was emitted to where it goes, each with its own kernels:
 
-    dense   all connections have the same delay. A step adds the rows of the weights of the few
-            neurons that fired, or multiplies where many did; the adjoint multiplies, four samples
-            at a time
+    dense   all connections have the same delay. A step takes the rows of the weights of the neurons that
+            fired, in each sample or in any of four (see `CACHE`): the same bits; the adjoint takes all rows
     taps    delays differ, or few neurons are connected. Each connection is a tap that reads what its
             source emitted `delay` steps ago, for a vector of samples at a time: what was emitted is
             kept, samples innermost, for as many steps as the longest delay
@@ -31,8 +30,9 @@ from rheobase.kernels.source import (
 )
 from rheobase.kernels.trace import Trace
 
-#: Share of neurons above which a dense product is faster than adding rows (see `microkernels`).
-MANY = 0.6
+#: Bytes of weights that stay in the first-level cache. There, each sample's own rows are added, unless the
+#: samples have so many in common that rows of all of them are fewer than this share of their events.
+CACHE, SHARED = 40_000, 0.4
 
 #: Steps that a window of past values moves before it is copied back to the start of its buffer.
 SLACK = 64
@@ -168,7 +168,7 @@ def forward_source(parts: Sequence[Part], title: str, way: str) -> str:
     `rheobase.kernels.connections`) and the longest delay. Then `ENDS`.
     """
     args = ", ".join([*_forward_arguments(parts), *CONNECTIONS[way], *ENDS])
-    body = _FORWARD[way].format(step=_forward_step(parts, 4), many=MANY, slack=SLACK)
+    body = _FORWARD[way].format(step=_forward_step(parts, 4), cache=CACHE, shared=SHARED, slack=SLACK)
     return f"{_header(parts, title, '')}def forward({args}):\n{body}"
 
 
@@ -193,10 +193,13 @@ _FORWARD = {
     z_all = np.zeros((4, size + 64), F)
     found = np.empty((4, size + 64), np.int32)
     counts = np.zeros(4, np.int64)
+    either = np.zeros(size + 64, F)
+    together = np.empty(size + 64, np.int32)
     for t in range(low_step, high_step):
         for first in range(low, high, 4):
             last = min(first + 4, high)
-            total = 0
+            if last < first + 4:
+                z_all[last - first :] = ZERO
             for r in range(first, last):
                 x = current_all[t * moving, r]
                 z = out_all[depth + t - delay, r]
@@ -206,13 +209,21 @@ _FORWARD = {
                     y[k] = x[k]
                 for k in range(size):
                     row[k] = z[k]
-                counts[r - first] = find(row, size, found[r - first])
-                total += counts[r - first]
-            if total > {many} * size * (last - first):
-                multiply(z_all, 0, last - first, weights, y_all)
-            else:
+            for k in range(size):
+                either[k] = abs(z_all[0, k]) + abs(z_all[1, k]) + abs(z_all[2, k]) + abs(z_all[3, k])
+            rows = find(either, size, together)
+            alone = False
+            if weights.size * weights.itemsize <= {cache}:
+                events = 0
+                for i in range(last - first):
+                    counts[i] = find(z_all[i], size, found[i])
+                    events += counts[i]
+                alone = rows > {shared} * events
+            if alone:
                 for i in range(last - first):
                     add_rows(found[i], counts[i], z_all[i], weights, y_all[i])
+            else:
+                multiply(z_all, 0, last - first, together, rows, weights, y_all)
             for r in range(first, last):
                 y = y_all[r - first]
 {step}""",
@@ -253,8 +264,9 @@ _FORWARD = {
 
 _BACKWARD = {
     "dense": """\
-    steps, size = g_out_all.shape[0], g_out_all.shape[2]
+    steps, size, columns = g_out_all.shape[0], g_out_all.shape[2], by_all.shape[2]
     g_rows = np.zeros((4, weights.shape[1]), F)
+    everyone = np.arange(columns).astype(np.int32)
     for step in range(high_step - low_step):
         t = high_step - 1 - step
         for first in range(low, high, 4):
@@ -265,7 +277,7 @@ _BACKWARD = {
                 for k in range(size):
                     g_all[k] = given[k]
             if t + delay < steps:
-                multiply(by_all[t + delay], first, last, weights, g_rows)
+                multiply(by_all[t + delay], first, last, everyone, columns, weights, g_rows)
             for r in range(first, last):
                 g_all = g_rows[r - first]
 {step}""",
