@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from rheobase.layers.network import Network as Network
     from rheobase.layers.network import Record as Record
     from rheobase.layers.neurons import Neurons as Neurons
+    from rheobase.layers.noise import Noise as Noise
+    from rheobase.layers.noise import renew_noise as renew_noise
     from rheobase.layers.over_time import OverTime as OverTime
     from rheobase.layers.recurrent import Recurrent as Recurrent
     from rheobase.layers.rewire import rewire as rewire
@@ -85,6 +87,7 @@ _HOMES = {
     "Network": "rheobase.layers.network",
     "Neuron": "rheobase.neurons.base",
     "Neurons": "rheobase.layers.neurons",
+    "Noise": "rheobase.layers.noise",
     "OverTime": "rheobase.layers.over_time",
     "Record": "rheobase.layers.network",
     "Recurrent": "rheobase.layers.recurrent",
@@ -107,6 +110,7 @@ _HOMES = {
     "option": "rheobase.config",
     "parameter": "rheobase.config",
     "predict": "rheobase.training.evaluate",
+    "renew_noise": "rheobase.layers.noise",
     "resume": "rheobase.training.fit",
     "rewire": "rheobase.layers.rewire",
     "rules": "rheobase",

@@ -28,7 +28,8 @@ def small(**training: Any) -> Experiment:
 
 
 def noisy(**training: Any) -> Experiment:
-    """With everything that is random or has state: noise, shifts, validation, a schedule, clipping."""
+    """With everything that is random or has state: noise in code and neurons, shifts, validation, a schedule,
+    clipping."""
     tables: dict[str, Any] = {
         "task": {"validation": 0.1},
         "encoder": {"name": "poisson_rate", "steps": 6, "max_rate": 500.0},
@@ -39,7 +40,7 @@ def noisy(**training: Any) -> Experiment:
         {**small().tables(), "encoder": tables["encoder"], "task": {"name": "digits", **tables["task"]}}
     )
     return first.replace(
-        network=first.network.replace(train_neurons=("tau_m",)),
+        network=first.network.replace(train_neurons=("tau_m",), noise=0.1, noise_tau=3.0),
         training=first.training.replace(**tables["training"], **training),
     )
 

@@ -46,7 +46,8 @@ torch.export.register_dataclass(Record, serialized_type_name="rheobase.Record")
 class Network(nn.Module):
     """Layers in sequence, each with a name.
 
-    `Stateful` layers (`Neurons`, `Recurrent`, `Delayed`) carry state; all others act on each time step alone.
+    `Stateful` layers (`Neurons`, `Recurrent`, `Delayed`, `Noise`) carry state; all others act on each time
+    step alone.
 
     Args:
         layers: Modules by name, in order. Modules that know no time go into `OverTime`.
@@ -73,7 +74,7 @@ class Network(nn.Module):
         return {n: m for n, m in self.layers.items() if isinstance(m, NeuronLayer)}
 
     def stateful(self) -> dict[str, Stateful]:
-        """The layers that carry state by name: those of neurons, and delayed connections."""
+        """The layers that carry state by name: those of neurons, delayed connections, noise."""
         return {n: m for n, m in self.layers.items() if isinstance(m, Stateful)}
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from rheobase.config import Config, option
 from rheobase.kernels.constant import Constant
@@ -13,6 +13,7 @@ from rheobase.kernels.sequence import Backend
 from rheobase.layers.initialise import match_rates
 from rheobase.layers.network import Network
 from rheobase.layers.neurons import Neurons
+from rheobase.layers.noise import Noise
 from rheobase.neurons.base import Neuron
 
 
@@ -33,6 +34,12 @@ class Architecture(Config, ABC):
         unit="Hz",
         help="scale the initial weights so that hidden layers fire at this rate on the first batch",
     )
+    noise: float = option(
+        default=0.0, at_least=0, help="standard deviation of the noise current into hidden neurons"
+    )
+    noise_tau: float | None = option(
+        default=None, above=0, unit="ms", help="correlation time of that noise; white noise if none"
+    )
     backend: Backend = option(default="auto", help="auto, numba (fused kernels) or torch (reference)")
 
     def neurons(self, neuron: Neuron, size: int) -> Neurons:
@@ -45,6 +52,10 @@ class Architecture(Config, ABC):
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
         )
+
+    def noisy(self, name: str, dt: float) -> dict[str, nn.Module]:
+        """A noise layer of that name to stand in front of hidden neurons, or nothing."""
+        return {name: Noise(self.noise, tau=self.noise_tau, dt=dt)} if self.noise else {}
 
     def settles(self) -> bool:
         """Whether a new network's weights depend on what its neurons do on a batch."""

@@ -45,6 +45,7 @@ class Convolutional(Architecture):
             convolution = nn.Conv2d(before, maps, self.kernel, padding=self.kernel // 2, bias=not self.norm)
             parts = [convolution, nn.BatchNorm2d(maps)] if self.norm else [convolution]
             layers[f"conv{i}"] = OverTime(*parts)
+            layers |= self.noisy(f"noise{i}", neuron.dt)
             layers[f"neurons{i}"] = self.shared(neuron)
             layers[f"pool{i}"] = OverTime(nn.AvgPool2d(self.pool))
             before = size
@@ -61,6 +62,7 @@ class Convolutional(Architecture):
                 layers[f"dropout{i}"] = OverTime(nn.Dropout(self.dropout))
             model = readout if last else neuron
             layers[f"dense{i}"] = Dense(flat, size * len(model.inputs))
+            layers |= {} if last else self.noisy(f"hidden_noise{i}", neuron.dt)
             layers["readout" if last else f"hidden{i}"] = self.neurons(model, size)
             flat = size
         return Network(**layers)

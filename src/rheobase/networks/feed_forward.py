@@ -30,6 +30,7 @@ class FeedForward(Connected):
             last = i > len(self.hidden)
             model = readout if last else neuron
             layers[f"dense{i}"] = self.connect(before, [(model, size)], signs)
+            layers |= {} if last else self.noisy(f"noise{i}", neuron.dt)
             layers["readout" if last else f"hidden{i}"] = self.neurons(model, size)
             before, signs = size, None if last else self.signs(size)
         return Network(**layers)

@@ -78,6 +78,7 @@ class Recurrent(Connected):
             groups = [(neuron, number), *([(self.adaptive_neuron, self.adaptive)] if self.adaptive else [])]
             layers[f"dense{i}"] = self.connect(before, groups, signs)
             before, signs = size, self.signs(size)
+            layers |= self.noisy(f"noise{i}", neuron.dt)
             layers[f"hidden{i}"] = self.layer(neuron, number, signs)
         layers[f"dense{len(self.hidden) + 1}"] = self.connect(before, [(readout, outputs)], signs)
         layers["readout"] = self.neurons(readout, outputs)

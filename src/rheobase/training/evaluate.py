@@ -1,7 +1,7 @@
 """Evaluation: a network on a whole split, in batches, without gradients.
 
-Noise of a random encoder comes from the seed, afresh for each evaluation: the same network gets the same
-result at any time.
+Noise, of a random encoder or injected into neurons, comes from the seed, afresh for each evaluation: the
+same network gets the same result at any time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rheobase.layers.network import Network
+from rheobase.layers.noise import renew_noise
 from rheobase.tasks.base import Batch, Dataset
 from rheobase.training.experiment import Experiment
 from rheobase.training.objective import Objective, spike_counts, to_hertz
@@ -85,6 +86,7 @@ def measure(
     with evaluating(network):
         for indices in torch.split(torch.arange(len(data)), batch_size(steps)):
             batch = data.batch(indices)
+            renew_noise(network, noise)
             seen = network(experiment.encoder.encode(batch.inputs, noise), record=record)
             total += float(objective.error(seen, batch.targets, batch.mask)) * len(indices)
             predicted = objective.predictions(seen)
@@ -168,8 +170,9 @@ def predict(folder: Path, inputs: Tensor, which: Which = "best") -> Tensor:
     noise = generator(experiment.training.seed, "evaluation")
     size = batch_size(experiment.encoder.output_shape(wanted)[0])
     with evaluating(network):
-        parts = [
-            objective.scores(network(experiment.encoder.encode(part, noise), record=objective.readout))
-            for part in torch.split(inputs, size)
-        ]
+        parts = []
+        for part in torch.split(inputs, size):
+            renew_noise(network, noise)
+            seen = network(experiment.encoder.encode(part, noise), record=objective.readout)
+            parts.append(objective.scores(seen))
     return torch.cat(parts, -2)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from rheobase.files import write_bytes, write_json
 from rheobase.layers.network import Network
+from rheobase.layers.noise import renew_noise
 from rheobase.tasks.base import ArrayDataset, Batch, Dataset, Splits
 from rheobase.training.evaluate import Evaluation, evaluating
 from rheobase.training.experiment import Experiment
@@ -52,6 +53,7 @@ def write_inspection(
     batch = data.batch(chosen)
     noise = generator(experiment.training.seed, "evaluation")
     with evaluating(network):
+        renew_noise(network, noise)
         seen = network(experiment.encoder.encode(batch.inputs, noise), record=network.signals())
         predictions = objective.predictions(seen)
     over_time = is_sequence(batch, predictions)

@@ -1,9 +1,9 @@
 """The training loop: epochs over shuffled batches, with a log, health checks and checkpoints.
 
-One step: take a batch, shift it, encode it, let the rule put update directions into `.grad`, clip, step
-the optimizer, rewire connections that are to be. Every `log_every` steps, and at the end of an epoch, the
-step is *watched*: it is logged and its spikes are counted. Between watched steps nothing waits for a
-number.
+One step: take a batch, shift it, encode it, draw keys for injected noise, let the rule put update
+directions into `.grad`, clip, step the optimizer, rewire connections that are to be. Every `log_every`
+steps, and at the end of an epoch, the step is *watched*: it is logged and its spikes are counted. Between
+watched steps nothing waits for a number.
 
 All that decides what comes next is in a checkpoint: weights, optimizer, random states, sums of the epoch
 and the place in it (an epoch's order is drawn again from the random state at its start). So a run that
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from rheobase.layers.network import Network
+from rheobase.layers.noise import renew_noise
 from rheobase.layers.rewire import rewire
 from rheobase.rules.base import Outcome
 from rheobase.tasks.base import Splits
@@ -201,6 +202,7 @@ class Trainer:
         if training.augment_pixels:
             inputs = shift_images(inputs, training.augment_pixels, self.generators.augmentation)
         sequence = experiment.encoder.encode(inputs, self.generators.encoder)
+        renew_noise(self.network, self.generators.noise)
         names = self.objective.training
         if watched:
             names = tuple(dict.fromkeys((*names, *self.objective.spikes.values())))

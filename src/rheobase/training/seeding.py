@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 Purpose = Literal[
-    "weights", "order", "encoder", "augmentation", "evaluation", "modules", "settling", "rewiring"
+    "weights", "order", "encoder", "augmentation", "evaluation", "modules", "settling", "rewiring", "noise"
 ]
 
 
@@ -54,6 +54,7 @@ class Generators:
     encoder: torch.Generator
     augmentation: torch.Generator
     rewiring: torch.Generator
+    noise: torch.Generator
 
     @classmethod
     def from_seed(cls, seed: int) -> Generators:
@@ -63,6 +64,7 @@ class Generators:
             generator(seed, "encoder"),
             generator(seed, "augmentation"),
             generator(seed, "rewiring"),
+            generator(seed, "noise"),
         )
 
     def states(self) -> dict[str, Tensor]:
@@ -72,6 +74,7 @@ class Generators:
             "encoder": self.encoder.get_state(),
             "augmentation": self.augmentation.get_state(),
             "rewiring": self.rewiring.get_state(),
+            "noise": self.noise.get_state(),
             "modules": torch.get_rng_state(),
         }
 
@@ -81,4 +84,5 @@ class Generators:
         self.encoder.set_state(states["encoder"])
         self.augmentation.set_state(states["augmentation"])
         self.rewiring.set_state(states["rewiring"])
+        self.noise.set_state(states["noise"])
         torch.set_rng_state(states["modules"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from rheobase.layers.network import Network
+from rheobase.layers.noise import renew_noise
 from rheobase.tasks.base import Dataset
 from rheobase.training.experiment import Experiment
 from rheobase.training.objective import Objective
@@ -29,6 +30,7 @@ def initial_network(experiment: Experiment, train: Dataset) -> Network:
         inputs = train.batch(torch.arange(min(len(train), SETTLING))).inputs
         noise = generator(experiment.training.seed, "settling")
         sequence = experiment.encoder.encode(inputs, noise)
+        renew_noise(network, noise)
         with global_seed(experiment.training.seed, "settling"):
             experiment.network.settle(network, sequence)
     return network
