@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rheobase.kernels import microkernels as mk
+from rheobase.kernels import vectors
 
 SIZES = [1, 5, 16, 17, 33, 100, 130, 257]
 DTYPES = [np.float32, np.float64]
@@ -21,7 +22,7 @@ run_taps = numba.njit(lambda a, b, c, d, e, f, g, h: mk.add_taps(a, b, c, d, e, 
 def given(size: int, dtype: Any, samples: int = 7, share: float = 0.3) -> tuple[Any, Any, Any]:
     """Weights `[size, padded]`, sparse values `[samples, size + a vector]`, sums `[samples, padded]`."""
     rng = np.random.default_rng(size)
-    width = mk.padded(size, np.dtype(dtype).itemsize)
+    width = vectors.padded(size, np.dtype(dtype).itemsize)
     weights = np.zeros((size, width), dtype)
     weights[:, :size] = rng.normal(size=(size, size))
     values = np.zeros((samples, size + 64), dtype)
@@ -79,7 +80,7 @@ def test_product_of_some_samples_leaves_the_others_alone(rows: int) -> None:
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 11])
 def test_taps_sum_values_of_a_vector_of_samples(count: int, dtype: Any) -> None:
     rng = np.random.default_rng(count)
-    n = mk.lanes(np.dtype(dtype).itemsize)
+    n = vectors.lanes(np.dtype(dtype).itemsize)
     source = rng.normal(size=(20, n)).astype(dtype)
     weights, rows = rng.normal(size=count + 2).astype(dtype), rng.integers(0, 20, count + 2)
     out = np.zeros(3 * n, dtype)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rheobase.kernels.microkernels import lanes, padded
+from rheobase.kernels.vectors import lanes, padded
 
 Way = Literal["dense", "taps"]
 

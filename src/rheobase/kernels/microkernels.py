@@ -19,14 +19,9 @@ level (220 neurons), a row costs `add_rows` 0.55 ns a vector, as much as `multip
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba.core import cgutils as _cgutils
@@ -34,31 +29,13 @@ from numba.core import types
 from numba.extending import intrinsic
 from numba.np import arrayobj as _arrayobj
 
+from rheobase.kernels.vectors import BYTES, ROWS, WIDE, lanes
+
 cgutils: Any = _cgutils  # these have no types
 arrayobj: Any = _arrayobj
 
-WIDE = bool(llvm.get_host_cpu_features().get("avx512f", False))
-BYTES = 64 if WIDE else 32  # of a vector
-ROWS = 4  # samples that share each load of the weights, in `multiply`
 PRODUCT = 4 if WIDE else 2  # vectors of columns at a time in `multiply`: these sums stay in registers
 TAPS = 4  # sums that `add_taps` makes side by side
-
-
-def lanes(itemsize: int) -> int:
-    """Numbers of `itemsize` bytes in a vector."""
-    return BYTES // itemsize
-
-
-def padded(columns: int, itemsize: int) -> int:
-    """The number of columns, rounded up to whole vectors."""
-    n = lanes(itemsize)
-    return -(-columns // n) * n
-
-
-@functools.cache
-def digest() -> str:
-    """Changes whenever this file or the width of vectors does."""
-    return hashlib.sha256(f"{inspect.getsource(sys.modules[__name__])}{BYTES}".encode()).hexdigest()[:16]
 
 
 class _Emit:

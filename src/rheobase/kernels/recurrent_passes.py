@@ -1,7 +1,7 @@
 """Running the recurrent kernels on tensors: forward, backward, and time chunks with recomputation.
 
-Samples are independent: they are shared out among the threads, and each thread runs its samples over
-all steps. Results do not depend on the number of threads.
+Samples are independent: blocks of them are shared out among the threads, and each block is run over all
+steps. Results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,9 +21,14 @@ from rheobase.kernels.connections import Connections, Way, history_gradient, wei
 from rheobase.kernels.passes import NAMES, chunks, reduce_to
 from rheobase.kernels.products import weight_gradient as product
 from rheobase.kernels.program import PROGRAMS, Program
-from rheobase.kernels.recurrent_source import Part, backward_source, forward_source
+from rheobase.kernels.recurrent_source import (
+    Part,
+    backward_source,
+    forward_source,
+    samples_per_block,
+    working_memory,
+)
 from rheobase.kernels.source import Incoming, Layout
-from rheobase.kernels.threads import split
 from rheobase.kernels.trace import trace
 from rheobase.kernels.workspace import empty
 from rheobase.registry import name_of
@@ -247,7 +253,7 @@ class Sweep:
             arrays += [next(keep).numpy() for _ in p.saved] if save else []
         forms = tuple(p.form(self.dtype, save) for p in self.populations)
         kernel = _forward_kernel(self.connections.way, forms)
-        self._run(kernel, [*arrays, *self.connections.forward()], low, high)
+        self._run(kernel, "forward", [*arrays, *self.connections.forward()], low, high)
 
     def _backward(
         self,
@@ -275,19 +281,28 @@ class Sweep:
             traces.append(tuple(given))
         forms = tuple(p.form(self.dtype, True) for p in self.populations)
         kernel = _backward_kernel(self.connections.way, forms, tuple(traces))
-        self._run(kernel, [*arrays, *self.connections.backward()], low, high)
+        self._run(kernel, "backward", [*arrays, *self.connections.backward()], low, high)
 
-    def _run(self, kernel: Kernel, arrays: list[Any], low: int, high: int) -> None:
-        """The kernel on all samples, in as many parts as there are threads."""
+    def _run(self, kernel: Kernel, direction: str, arrays: list[Any], low: int, high: int) -> None:
+        """The kernel on all samples, block by block."""
         batch, size = self.emissions.shape[1:]
-        ends = [self.depth, int(self.moving), low, high]
-        run = kernel.prepare(*arrays, *ends, 0, batch)
-        parts = min(torch.get_num_threads(), batch)
-
-        def some(first: int, last: int) -> None:
-            run(*arrays, *ends, first * batch // parts, last * batch // parts)
-
-        split(some, parts, (high - low) * batch * size)
+        way, dtype = self.connections.way, self.dtype
+        memory = working_memory(
+            direction,
+            way,
+            size=size,
+            columns=self.connections.weight.shape[1],
+            longest=max(self.connections.delays()),
+            itemsize=dtype.itemsize,
+        )
+        threads = torch.get_num_threads()
+        number = arrays[0].dtype
+        work = [
+            np.zeros((threads, *shape), number if kind == "F" else kind) for kind, shape in memory.values()
+        ]
+        ends = [self.depth, int(self.moving), low, high, batch]
+        block = samples_per_block(way, dtype.itemsize)
+        kernel.run([*arrays, *work, *ends], -(-batch // block), (high - low) * batch * size)
 
 
 def _shared(total: Tensor, coefficient: float | Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rheobase.kernels import microkernels
+from rheobase.kernels import vectors
 from rheobase.kernels.adjoint import Adjoint
 from rheobase.kernels.source import (
     HEADER,
@@ -89,8 +89,8 @@ def _header(parts: Sequence[Part], title: str, flags: str) -> str:
     names = "add_rows, add_taps, find, multiply"
     return (
         f"{constants.rstrip()}\n\nfrom rheobase.kernels.microkernels import {names}\n\n"
-        f"LANES = {microkernels.BYTES} // np.dtype(F).itemsize\n"
-        f"# Calls version {microkernels.digest()}: Numba's cache does not see what is called.\n\n\n"
+        f"LANES = {vectors.BYTES} // np.dtype(F).itemsize\n"
+        f"# Calls version {vectors.version()}: machine code is kept by this text.\n\n\n"
         f"@numba{decorator}"
     )
 
@@ -154,8 +154,47 @@ def _backward_arguments(parts: Sequence[Part]) -> list[str]:
 
 
 #: `moving` is 0 where the input does not change in time.
-ENDS = ["depth", "moving", "low_step", "high_step", "low", "high"]
+ENDS = ["depth", "moving", "low_step", "high_step", "batch", "thread", "low_block", "high_block"]
 CONNECTIONS = {"dense": ["weights", "delay"], "taps": ["weights", "offsets", "starts", "longest"]}
+
+
+def working_memory(
+    direction: str, way: str, *, size: int, columns: int, longest: int, itemsize: int
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Names of the arrays that a kernel works in, with their kind and their shape for each thread.
+
+    "F" is the computation's own dtype. `size` neurons have `columns` inputs; `longest` is the longest delay.
+    """
+    lanes, window = vectors.lanes(itemsize), longest + max(SLACK, longest)
+    reach = size + 64  # read in whole vectors, beyond the end
+    if way == "taps":
+        here, there = (columns, size) if direction == "forward" else (size, columns)
+        return {
+            "past_all": ("F", (window * there * lanes,)),
+            "pulled_all": ("F", (here * lanes,)),
+            "row_all": ("F", (here,)),
+        }
+    if direction == "forward":
+        return {
+            "y_rows": ("F", (4, vectors.padded(columns, itemsize))),
+            "z_rows": ("F", (4, reach)),
+            "either_all": ("F", (reach,)),
+            "found_rows": ("int32", (5, reach)),
+            "counts_all": ("int64", (4,)),
+        }
+    return {
+        "g_rows": ("F", (4, vectors.padded(size, itemsize))),
+        "everyone_all": ("int32", (columns,)),
+    }
+
+
+def _work_names(direction: str, way: str) -> list[str]:
+    return list(working_memory(direction, way, size=1, columns=1, longest=1, itemsize=4))
+
+
+def samples_per_block(way: str, itemsize: int) -> int:
+    """How many samples a block has: they are run through all steps together."""
+    return vectors.ROWS if way == "dense" else vectors.lanes(itemsize)
 
 
 def forward_source(parts: Sequence[Part], title: str, way: str) -> str:
@@ -165,10 +204,11 @@ def forward_source(parts: Sequence[Part], title: str, way: str) -> str:
     per group: states `[B, n]` (changed in place), coefficients, recorded states `[T, B, n]`, saved values
     (from `low_step` on). Then the connections: dense, the weights `[N, padded M]` from each neuron, and
     their delay; taps, weights, offsets and ranges of the taps to each neuron (see
-    `rheobase.kernels.connections`) and the longest delay. Then `ENDS`.
+    `rheobase.kernels.connections`) and the longest delay. Then working memory (`working_memory`) and `ENDS`.
     """
-    args = ", ".join([*_forward_arguments(parts), *CONNECTIONS[way], *ENDS])
-    body = _FORWARD[way].format(step=_forward_step(parts, 4), cache=CACHE, shared=SHARED, slack=SLACK)
+    work = _work_names("forward", way)
+    args = ", ".join([*_forward_arguments(parts), *CONNECTIONS[way], *work, *ENDS])
+    body = _FORWARD[way].format(step=_forward_step(parts, 4), cache=CACHE, shared=SHARED)
     return f"{_header(parts, title, '')}def forward({args}):\n{body}"
 
 
@@ -180,8 +220,9 @@ def backward_source(parts: Sequence[Part], title: str, way: str) -> str:
     values, derivatives by recorded states, sums per coefficient `[B, n]`. Then the connections: dense, the
     weights `[M, padded N]` to each input; taps, those from each neuron. Then `ENDS`.
     """
-    args = ", ".join([*_backward_arguments(parts), *CONNECTIONS[way], *ENDS])
-    body = _BACKWARD[way].format(step=_adjoint_step(parts, 4), slack=SLACK)
+    work = _work_names("backward", way)
+    args = ", ".join([*_backward_arguments(parts), *CONNECTIONS[way], *work, *ENDS])
+    body = _BACKWARD[way].format(step=_adjoint_step(parts, 4))
     flags = ', fastmath={"contract", "reassoc", "nsz"}'
     return f"{_header(parts, title, flags)}def backward({args}):\n{body}"
 
@@ -189,17 +230,15 @@ def backward_source(parts: Sequence[Part], title: str, way: str) -> str:
 _FORWARD = {
     "dense": """\
     size, columns = out_all.shape[2], current_all.shape[2]
-    y_all = np.zeros((4, weights.shape[1]), F)
-    z_all = np.zeros((4, size + 64), F)
-    found = np.empty((4, size + 64), np.int32)
-    counts = np.zeros(4, np.int64)
-    either = np.zeros(size + 64, F)
-    together = np.empty(size + 64, np.int32)
+    y_all, z_all, either = y_rows[thread], z_rows[thread], either_all[thread]
+    found, together, counts = found_rows[thread], found_rows[thread, 4], counts_all[thread]
+    low, high = low_block * 4, min(high_block * 4, batch)
     for t in range(low_step, high_step):
         for first in range(low, high, 4):
             last = min(first + 4, high)
-            if last < first + 4:
-                z_all[last - first :] = ZERO
+            for i in range(last - first, 4):
+                for k in range(size):
+                    z_all[i, k] = ZERO
             for r in range(first, last):
                 x = current_all[t * moving, r]
                 z = out_all[depth + t - delay, r]
@@ -229,10 +268,9 @@ _FORWARD = {
 {step}""",
     "taps": """\
     size, columns = out_all.shape[2], current_all.shape[2]
-    move = max({slack}, longest)
-    past = np.zeros((longest + move) * size * LANES, F)
-    pulled = np.zeros(columns * LANES, F)
-    y = np.zeros(columns, F)
+    past, pulled, y = past_all[thread], pulled_all[thread], row_all[thread]
+    move = past.shape[0] // (size * LANES) - longest
+    low, high = low_block * LANES, min(high_block * LANES, batch)
     for first in range(low, high, LANES):
         last = min(first + LANES, high)
         for d in range(longest):
@@ -265,45 +303,46 @@ _FORWARD = {
 _BACKWARD = {
     "dense": """\
     steps, size, columns = g_out_all.shape[0], g_out_all.shape[2], by_all.shape[2]
-    g_rows = np.zeros((4, weights.shape[1]), F)
-    everyone = np.arange(columns).astype(np.int32)
+    rows, everyone = g_rows[thread], everyone_all[thread]
+    for k in range(columns):
+        everyone[k] = k
+    low, high = low_block * 4, min(high_block * 4, batch)
     for step in range(high_step - low_step):
         t = high_step - 1 - step
         for first in range(low, high, 4):
             last = min(first + 4, high)
             for r in range(first, last):
-                g_all = g_rows[r - first]
+                g_all = rows[r - first]
                 given = g_out_all[t, r]
                 for k in range(size):
                     g_all[k] = given[k]
             if t + delay < steps:
-                multiply(by_all[t + delay], first, last, everyone, columns, weights, g_rows)
+                multiply(by_all[t + delay], first, last, everyone, columns, weights, rows)
             for r in range(first, last):
-                g_all = g_rows[r - first]
+                g_all = rows[r - first]
 {step}""",
     "taps": """\
     steps, size, columns = g_out_all.shape[0], g_out_all.shape[2], by_all.shape[2]
-    move = max({slack}, longest)
-    later = np.zeros((longest + move) * columns * LANES, F)
-    pulled = np.zeros(size * LANES, F)
-    g_all = np.zeros(size, F)
+    past, pulled, g_all = past_all[thread], pulled_all[thread], row_all[thread]
+    move = past.shape[0] // (columns * LANES) - longest
+    low, high = low_block * LANES, min(high_block * LANES, batch)
     for first in range(low, high, LANES):
         last = min(first + LANES, high)
         for d in range(longest):
             t = high_step + longest - 1 - d
             for r in range(first, last):
                 for k in range(columns):
-                    later[(d * columns + k) * LANES + r - first] = by_all[t, r, k] if t < steps else ZERO
+                    past[(d * columns + k) * LANES + r - first] = by_all[t, r, k] if t < steps else ZERO
         at = longest
         for step in range(high_step - low_step):
             t = high_step - 1 - step
             if at == longest + move:
                 for k in range(longest * columns * LANES):
-                    later[k] = later[move * columns * LANES + k]
+                    past[k] = past[move * columns * LANES + k]
                 at = longest
             for j in range(size):
                 add_taps(
-                    weights, offsets, starts[j], starts[j + 1], later, at * columns * LANES, pulled, j * LANES
+                    weights, offsets, starts[j], starts[j + 1], past, at * columns * LANES, pulled, j * LANES
                 )
             for r in range(first, last):
                 given = g_out_all[t, r]
@@ -312,7 +351,7 @@ _BACKWARD = {
 {step}
                 by = by_all[t, r]
                 for k in range(columns):
-                    later[(at * columns + k) * LANES + r - first] = by[k]
+                    past[(at * columns + k) * LANES + r - first] = by[k]
             at += 1
 """,
 }
