@@ -43,6 +43,7 @@ class _WeightGradientAfterwards(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         (grad,) = grads
         before = torch.cat(list(ctx.spikes)).view_as(grad)[:-1].flatten(0, 1)
+        ctx.spikes = None  # they hold the graph that holds this: a cycle, which would outlive the step
         return grad, grad[1:].flatten(0, 1).t() @ before, None
 
 
