@@ -142,17 +142,24 @@ def run_backward(
     grid = Grid(shape, coefficients, p.ports)
     dtype = emitted.dtype
     wanted = tuple(sorted(p.tensors))
+    # The gradient of a sum is one number, expanded: it need not be written out for all steps.
+    uniform = by_emitted is not None and not any(by_emitted.stride())
     incoming = Incoming(
         emitted=by_emitted is not None,
         traces=tuple(n for n, g in zip(p.record, by_traces, strict=True) if g is not None),
         current=want_current,
         coefficients=wanted,
         keeps_current=p.keeps_current,
+        uniform=uniform,
     )
     kernel = p.backward_kernel(NAMES[dtype], grid.kinds, incoming)
     values = grid.coefficients(coefficients, dtype)
-    given = [by_emitted, *by_traces]
-    gradients = [grid.over_time(g.contiguous()) for g in given if g is not None]
+    gradients = [grid.over_time(g.contiguous()) for g in by_traces if g is not None]
+    numbers = []
+    if by_emitted is not None and uniform:
+        numbers.append(by_emitted.numpy()[(0,) * by_emitted.dim()])
+    elif by_emitted is not None:
+        gradients.insert(0, grid.over_time(by_emitted.contiguous()))
     lam = [emitted.new_zeros(shape) if g is None else g.contiguous() for g in by_state]
     by_current = empty(tuple(current.shape), dtype) if want_current else None
     by_coefficient = {j: emitted.new_zeros(shape) for j in wanted}
@@ -178,6 +185,7 @@ def run_backward(
             inputs if p.constant else inputs[part],
             *(grid.over_time(x) for x in (out, *records, *saved)),
             *values,
+            *numbers,
             *(g[part] for g in gradients),
             *(grid.view(x) for x in lam),
             *filled,

@@ -261,13 +261,17 @@ def forward_source(t: Trace, layout: Layout, saved: Sequence[int], title: str) -
 
 @dataclass(frozen=True)
 class Incoming:
-    """Which derivatives come in, which are wanted, and whether the input current is at hand."""
+    """Which derivatives come in, which are wanted, and whether the input current is at hand.
+
+    `uniform`: the derivative by what was emitted is one number (as that of a sum is).
+    """
 
     emitted: bool
     traces: tuple[str, ...]
     current: bool
     coefficients: tuple[int, ...]
     keeps_current: bool
+    uniform: bool = False
 
 
 def adjoint_body(
@@ -290,7 +294,7 @@ def adjoint_body(
         trace_share = f" + g_{name}[k]" if name in incoming.traces else ""
         body.load(adj.seeds[f"state.{name}"], f"lam_{name}_new", f"lam_{name}[k]{trace_share}")
     if incoming.emitted:
-        body.load(adj.seeds["emitted"], "g_out_k", "g_out[k]")
+        body.load(adj.seeds["emitted"], "g_out_k", "g_out" if incoming.uniform else "g_out[k]")
     body.emit(live)
     for name, piece in slices_of(t).items() if incoming.current else ():
         if name in adj.inputs:
@@ -323,6 +327,7 @@ def backward_source(
     carried = [f"lam_{name}" for name in t.states]
     kept = ["out", *(f"r_{name}" for name in layout.record), *(f"kept{i}" for i in range(len(saved)))]
     gradients = [*(["g_out"] if incoming.emitted else []), *(f"g_{name}" for name in incoming.traces)]
+    varying = gradients[1:] if incoming.uniform else gradients
     by_current = ["by_current"] if incoming.current else []
     by_coefficient = [f"by_c{j}" for j in incoming.coefficients]
     flags = ', fastmath={"contract", "reassoc", "nsz"}'
@@ -337,7 +342,7 @@ def backward_source(
             "current_all",
             *(f"{name}_all" for name in kept),
             *_coefficient_args(layout),
-            *(f"{name}_all" for name in gradients),
+            *(name if name not in varying else f"{name}_all" for name in gradients),
             *(f"{name}_init" for name in carried),
             *(f"{name}_all" for name in by_current),
             *(f"{name}_last" for name in carried),
@@ -354,7 +359,7 @@ def backward_source(
         backwards=True,
         per_step=[
             *([] if layout.constant else [*reads, *fills]),
-            *_over_time([name for name in (*read, *gradients) if name not in pieces]),
+            *_over_time([name for name in (*read, *varying) if name not in pieces]),
         ],
         body=body,
     )
