@@ -11,6 +11,7 @@ import torch
 import convolution
 import experiment
 import own_neuron
+import recurrent
 import rheobase as rb
 import torch_loop
 
@@ -24,6 +25,10 @@ def test_torch_loop_learns() -> None:
 
 def test_convolution_learns() -> None:
     assert convolution.main(epochs=2) > 0.6
+
+
+def test_recurrent_learns() -> None:
+    assert recurrent.main(epochs=5) > 0.6
 
 
 def test_experiment_writes_a_run(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rheobase.layers.connection import count_parameters
 from rheobase.layers.delayed import Delayed
 from rheobase.layers.dense import Dense
 from rheobase.layers.recurrent import Recurrent
@@ -100,6 +101,11 @@ def test_gaps_stay(kind: str, density: float) -> None:
         steps.step()
         assert bool((layer.weight[absent] == 0).all())
     assert bool((layer.weight[~absent] != 0).any())
+
+
+def test_absent_connections_are_no_parameters() -> None:
+    net = nn.Sequential(Dense(20, 30), Dense(30, 10, density=0.5), Recurrent(LIF(), 10))
+    assert count_parameters(net) == 20 * 30 + 30 + 150 + 10 + 90
 
 
 def test_initial_weights_are_those_of_fewer_inputs() -> None:

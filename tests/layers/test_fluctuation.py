@@ -18,16 +18,26 @@ from rheobase.layers.recurrent import Recurrent
 from rheobase.networks.feed_forward import FeedForward
 from rheobase.networks.recurrent import Recurrent as RecurrentNetwork
 from rheobase.neurons.adaptive_lif import AdaptiveLIF
+from rheobase.neurons.base import State
+from rheobase.neurons.conductance_lif import ConductanceLIF
 from rheobase.neurons.integrate_and_fire import IntegrateAndFire
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
 from rheobase.neurons.lif import LIF
 from rheobase.neurons.spiking import SpikingNeuron
 from rheobase.neurons.synaptic_lif import SynapticLIF
+from rheobase.operators import Value
 from rheobase.training.experiment import Experiment
 from rheobase.training.setup import initial_network
 
 A, B = math.exp(-1 / 10), math.exp(-1 / 5)
 FREE = {"reset": "none"}  # the membrane as it were without spikes
+
+
+class Quadratic(LIF):
+    """A membrane whose leak grows with its distance from rest."""
+
+    def integrate(self, state: State, current: Value) -> State:
+        return State(v=0.9 * state.v - 0.01 * state.v * state.v + current)
 
 
 def spikes(rate: float, dt: float, shape: tuple[int, ...], seed: int = 0) -> Tensor:
@@ -179,6 +189,10 @@ def test_errors() -> None:
     x = spikes(50.0, 1.0, (50, 2, 8))
     with pytest.raises(ValueError, match="IntegrateAndFire does not return to rest"):
         response(IntegrateAndFire())
+    with pytest.raises(ValueError, match="Quadratic does not answer twice the input with twice"):
+        response(Quadratic())
+    with pytest.raises(ValueError, match="inputs current, synaptic, wanted a model with one"):
+        response(ConductanceLIF())
     with pytest.raises(ValueError, match="got a tau_m per neuron"):
         response(LIF(tau_m=torch.ones(3)))
     with pytest.raises(ValueError, match=r"mean: got 1\.2, wanted a membrane below the threshold, 1"):

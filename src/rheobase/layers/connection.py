@@ -167,6 +167,20 @@ def constraint_of(module: nn.Module) -> Constraint | None:
     return first if isinstance(first, Constraint) else None
 
 
+def count_parameters(module: nn.Module) -> int:
+    """The number of parameters, of sparse connections those that exist.
+
+    >>> count_parameters(nn.Linear(3, 2))
+    8
+    """
+    absent = sum(
+        int((~constraint.mask).sum())
+        for constraint in module.modules()
+        if isinstance(constraint, Constraint) and constraint.mask is not None
+    )
+    return sum(p.numel() for p in module.parameters()) - absent
+
+
 def draw_signs(excitatory: float, size: int) -> Tensor:
     """+1 for a share of `size` neurons, -1 for the others: int64 `[size]`, from torch's global generator.
 

@@ -76,7 +76,8 @@ def response(neuron: SpikingNeuron) -> tuple[float, float]:
     """E1 and E2, the sums of the membrane's response to a current of 1 in one step, and of its square.
 
     Raises:
-        ValueError: If the response does not fade (no leak), or differs between neurons.
+        ValueError: If the response does not fade (no leak), is not proportional to the input (conductances),
+            or differs between neurons.
 
     >>> from rheobase.neurons.lif import LIF
     >>> e1, e2 = response(LIF(tau_m=20.0))
@@ -84,16 +85,29 @@ def response(neuron: SpikingNeuron) -> tuple[float, float]:
     >>> math.isclose(e1, 1.0 / (1.0 - a)), math.isclose(e2, 1.0 / (1.0 - a * a))
     (True, True)
     """
+    if len(neuron.inputs) > 1:
+        raise ValueError(
+            f"fluctuations: got {type(neuron).__name__} with the inputs {', '.join(neuron.inputs)}, wanted a "
+            "model with one; use initial_rate"
+        )
     for name in neuron.parameter_names():
         if isinstance(getattr(neuron, name), Tensor):
             raise ValueError(f"fluctuations: got a {name} per neuron, wanted one number for the whole layer")
-    state, rest = neuron.rest(), neuron.rest()
+    rest, once, twice = neuron.rest(), neuron.rest(), neuron.rest()
     total = squares = peak = 0.0
     for step in range(LONGEST):
-        state = neuron.integrate(state, 1.0 if step == 0 else 0.0)
-        rest = neuron.integrate(rest, 0.0)
-        e = float(state.v - rest.v)
+        current = 1.0 if step == 0 else 0.0
+        rest, once, twice = (
+            neuron.integrate(state, factor * current)
+            for state, factor in ((rest, 0.0), (once, 1.0), (twice, 2.0))
+        )
+        e = float(once.v - rest.v)
         total, squares, peak = total + e, squares + e * e, max(peak, abs(e))
+        if not math.isclose(float(twice.v - rest.v), 2.0 * e, rel_tol=1e-6, abs_tol=1e-6 * peak):
+            raise ValueError(
+                f"fluctuations: the membrane of {type(neuron).__name__} does not answer twice the input with "
+                "twice the response; use initial_rate"
+            )
         if peak and abs(e) <= NEGLIGIBLE * peak:
             return total, squares
     raise ValueError(

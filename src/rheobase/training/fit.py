@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from rheobase.files import write_json
+from rheobase.layers.connection import count_parameters
 from rheobase.registry import name_of
 from rheobase.training.board import Board
 from rheobase.training.checkpoint import read_checkpoint, settle
@@ -123,7 +124,7 @@ def _conclude(trainer: Trainer) -> Summary:
         higher_is_better=task.higher_is_better,
         chance=task.chance,
         baselines=task.baselines(splits),
-        parameters=sum(p.numel() for p in trainer.network.parameters()),
+        parameters=count_parameters(trainer.network),
         epochs=place.epoch,
         steps=place.step,
         seconds=round(trainer.clock.seconds, 6),
