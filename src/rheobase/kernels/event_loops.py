@@ -1,4 +1,8 @@
-"""The loops of `rheobase.kernels.events`: compiled like a generated kernel, from this text."""
+"""The loops of `rheobase.kernels.events`: compiled like a generated kernel, from this text.
+
+`gather` keeps its sums in registers (`rheobase.kernels.microkernels`), and searches in whole vectors, in a
+copy of each row, beyond whose end it may read. `scatter`, whose sums are too many, searches in place.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,39 @@ from typing import Any
 import numba
 import numpy as np
 
+from rheobase.kernels import microkernels
+
 Array = np.ndarray[Any, Any]
+add_rows: Any = microkernels.add_rows
+find: Any = microkernels.find
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def gather(
+    values: Array,  # shape: [M, K]
+    weights: Array,  # shape: [K, padded N]
+    start: Array,  # shape: [N]
+    out: Array,  # shape: [M, N]
+    row_of: Array,  # shape: [threads, K + 64]
+    sums_of: Array,  # shape: [threads, padded N]
+    found_of: Array,  # shape: [threads, K + 64]
+    thread: int,
+    low: int,
+    high: int,
+) -> None:
+    """Rows of the weights, added up for the values that are not zero."""
+    row, sums, found = row_of[thread], sums_of[thread], found_of[thread]
+    size, columns = values.shape[1], out.shape[1]
+    for m in range(low, high):
+        given, result = values[m], out[m]
+        for k in range(size):
+            row[k] = given[k]
+        for j in range(columns):
+            sums[j] = start[j]
+        count = find(row, size, found)
+        add_rows(found, count, row, weights, sums)
+        for j in range(columns):
+            result[j] = sums[j]
 
 
 @numba.njit(nogil=True, error_model="numpy", inline="always")
@@ -28,31 +64,6 @@ def _search(bits: Array, found: Array) -> int:
         found[count] = i
         count += 1 if bits[i] != 0 else 0
     return count
-
-
-@numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
-def gather(
-    bits: Array,
-    values: Array,
-    columns: Array,
-    start: Array,
-    out: Array,
-    found_of: Array,
-    thread: int,
-    low: int,
-    high: int,
-) -> None:
-    """Rows of the weights, `columns` `[K, N]`, added up for the values that are not zero."""
-    found = found_of[thread]
-    for m in range(low, high):
-        row, result = values[m], out[m]
-        count = _search(bits[m], found)
-        for j in range(result.shape[0]):
-            result[j] = start[j]
-        for q in range(count):
-            value, column = row[found[q]], columns[found[q]]
-            for j in range(result.shape[0]):
-                result[j] += value * column[j]
 
 
 @numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})

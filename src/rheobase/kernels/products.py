@@ -78,7 +78,7 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None 
     if x.device.type != "cpu":
         result = torch.nn.functional.linear(x, weight, bias)
         return result if out is None else out.copy_(result)
-    sparse = events.sparse_enough(x, weight.shape[0])
+    sparse = events.worth_gathering(x, weight.shape[0])
     if not sparse and prefers_onednn(x.shape[0], x.shape[1], weight.shape[0], x.dtype):
         product = _onednn(x.contiguous(), weight.contiguous(), bias)
         return product if out is None else out.copy_(product)
@@ -132,8 +132,10 @@ def _input_gradient(gradient: Tensor, weight: Tensor) -> Tensor:
 def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     """gradient^T x: the sum over rows of outer products, `[outputs, inputs]`."""
     (rows, outputs), inputs = gradient.shape, x.shape[1]
-    if events.sparse_enough(x, outputs):
+    if events.worth_scattering(x, outputs):
         return events.weight_gradient(gradient, x)
+    if inputs <= FEW < outputs:  # 2500 x 2 and 2500 x 100: eight times faster than the other way round
+        return (x.t() @ gradient).t().contiguous()
     suits = inputs > FEW and outputs > FEW and x.device.type == "cpu"
     if not suits or not prefers_onednn(outputs, rows, inputs, x.dtype):
         return gradient.t() @ x
