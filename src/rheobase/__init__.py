@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rheobase.config import option as option
     from rheobase.config import parameter as parameter
     from rheobase.kernels.constant import Constant as Constant
+    from rheobase.kernels.groups import Group as Group
+    from rheobase.kernels.recurrent import recurrent as recurrent
     from rheobase.kernels.sequence import kernel_source as kernel_source
     from rheobase.kernels.sequence import sequence as sequence
     from rheobase.layers.connection import Rewiring as Rewiring
@@ -81,6 +83,7 @@ _HOMES = {
     "Experiment": "rheobase.training.experiment",
     "FeedForward": "rheobase.networks.feed_forward",
     "Inputs": "rheobase.neurons.base",
+    "Group": "rheobase.kernels.groups",
     "IntegrateAndFire": "rheobase.neurons.integrate_and_fire",
     "LIF": "rheobase.neurons.lif",
     "LeakyIntegrator": "rheobase.neurons.leaky_integrator",
@@ -111,6 +114,7 @@ _HOMES = {
     "parameter": "rheobase.config",
     "predict": "rheobase.training.evaluate",
     "renew_noise": "rheobase.layers.noise",
+    "recurrent": "rheobase.kernels.recurrent",
     "resume": "rheobase.training.fit",
     "rewire": "rheobase.layers.rewire",
     "rules": "rheobase",

@@ -15,7 +15,8 @@ from pairwise import Case, pairwise
 from torch import Tensor
 
 from rheobase.kernels.constant import Constant
-from rheobase.kernels.recurrent import HISTORY, Group, recurrent, state_names
+from rheobase.kernels.groups import HISTORY, Group, state_names
+from rheobase.kernels.recurrent import recurrent
 from rheobase.kernels.sequence import Run
 from rheobase.neurons.base import Neuron
 from rheobase.registry import find, name_of

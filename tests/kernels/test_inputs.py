@@ -11,7 +11,8 @@ from torch import Tensor
 
 from rheobase.config import parameter
 from rheobase.kernels.constant import Constant
-from rheobase.kernels.recurrent import Group, recurrent, to_inputs
+from rheobase.kernels.groups import Group
+from rheobase.kernels.recurrent import recurrent, to_inputs
 from rheobase.kernels.sequence import Backend, kernel_source, sequence
 from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rheobase.kernels.constant import Constant
-from rheobase.kernels.recurrent import Group, recurrent
+from rheobase.kernels.groups import Group
+from rheobase.kernels.recurrent import recurrent
 from rheobase.neurons.adaptive_lif import AdaptiveLIF
 from rheobase.neurons.lif import LIF
 from rheobase.surrogate import Triangular

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from rheobase.kernels.recurrent import Group, recurrent
+from rheobase.kernels.groups import Group
+from rheobase.kernels.recurrent import recurrent
 from rheobase.kernels.sequence import Backend, sequence
 from rheobase.neurons.conductance_lif import ConductanceLIF
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from rheobase.kernels.recurrent import Group, recurrent
+from rheobase.kernels.groups import Group
+from rheobase.kernels.recurrent import recurrent
 from rheobase.kernels.sequence import Backend, sequence
 from rheobase.neurons.ei_conductance_lif import EIConductanceLIF
 from rheobase.neurons.lif import LIF

@@ -156,12 +156,6 @@ def _multiply(rows: int, width: int) -> Any:
 
 _add1, _add2, _add3, _add4 = (_add_rows(width) for width in range(1, 5))
 _add5, _add6, _add7, _add8 = (_add_rows(width) for width in range(5, 9))
-_one1, _one2 = _multiply(1, 1), _multiply(1, 2)
-_one_many = _multiply(1, PRODUCT)
-_two1, _two2 = _multiply(2, 1), _multiply(2, 2)
-_two_many = _multiply(2, PRODUCT)
-_four1, _four2 = _multiply(4, 1), _multiply(4, 2)
-_four_many = _multiply(4, PRODUCT)
 _WIDE_SUM, _WIDE_PRODUCT = 8 * BYTES, PRODUCT * BYTES
 
 compiled = numba.njit(inline="never", error_model="numpy", nogil=True)
@@ -192,44 +186,42 @@ def add_rows(found: Any, count: int, values: Any, weights: Any, out: Any) -> Non
         _add7(found, count, values, weights, column, out)
 
 
+def _multiply_rows(rows: int) -> Any:
+    """`multiply` for this many samples, all columns."""
+    many, two, one = (_multiply(rows, width) for width in (PRODUCT, 2, 1))
+
+    @compiled
+    def multiply_rows(x: Any, row: int, found: Any, count: int, weights: Any, out: Any, to: int) -> None:
+        size = weights.itemsize
+        step = BYTES // size
+        column = 0
+        while (weights.shape[1] - column) * size >= _WIDE_PRODUCT:
+            many(x, row, found, count, weights, column, out, to)
+            column += PRODUCT * step
+        while weights.shape[1] - column >= 2 * step:
+            two(x, row, found, count, weights, column, out, to)
+            column += 2 * step
+        if column < weights.shape[1]:
+            one(x, row, found, count, weights, column, out, to)
+
+    return multiply_rows
+
+
+_multiply1, _multiply2, _multiply4 = _multiply_rows(1), _multiply_rows(2), _multiply_rows(ROWS)
+
+
 @compiled
 def multiply(x: Any, low: int, high: int, found: Any, count: int, weights: Any, out: Any) -> None:
     """out[s, :] += sum over the first `count` found j of x[low + s, j] weights[j, :], for low + s < high."""
-    size = weights.itemsize
-    step = BYTES // size
     row = low
-    while row < high:
-        column, to = 0, row - low
-        if high - row >= ROWS:
-            while (weights.shape[1] - column) * size >= _WIDE_PRODUCT:
-                _four_many(x, row, found, count, weights, column, out, to)
-                column += PRODUCT * step
-            while weights.shape[1] - column >= 2 * step:
-                _four2(x, row, found, count, weights, column, out, to)
-                column += 2 * step
-            if column < weights.shape[1]:
-                _four1(x, row, found, count, weights, column, out, to)
-            row += ROWS
-        elif high - row >= 2:
-            while (weights.shape[1] - column) * size >= _WIDE_PRODUCT:
-                _two_many(x, row, found, count, weights, column, out, to)
-                column += PRODUCT * step
-            while weights.shape[1] - column >= 2 * step:
-                _two2(x, row, found, count, weights, column, out, to)
-                column += 2 * step
-            if column < weights.shape[1]:
-                _two1(x, row, found, count, weights, column, out, to)
-            row += 2
-        else:
-            while (weights.shape[1] - column) * size >= _WIDE_PRODUCT:
-                _one_many(x, row, found, count, weights, column, out, to)
-                column += PRODUCT * step
-            while weights.shape[1] - column >= 2 * step:
-                _one2(x, row, found, count, weights, column, out, to)
-                column += 2 * step
-            if column < weights.shape[1]:
-                _one1(x, row, found, count, weights, column, out, to)
-            row += 1
+    while high - row >= ROWS:
+        _multiply4(x, row, found, count, weights, out, row - low)
+        row += ROWS
+    if high - row >= 2:
+        _multiply2(x, row, found, count, weights, out, row - low)
+        row += 2
+    if row < high:
+        _multiply1(x, row, found, count, weights, out, row - low)
 
 
 @intrinsic

@@ -16,15 +16,16 @@ Not modelled: connections without any delay (within a step), which would make a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.groups import HISTORY, Group, state_names
 from rheobase.kernels.plan import Plan, carry_out, make_plan
 from rheobase.kernels.program import PROGRAMS
 from rheobase.kernels.recurrent_operator import Layer, run_layer
+from rheobase.kernels.recurrent_reference import run_reference
 from rheobase.kernels.sequence import (
     NO_CHECKPOINTS,
     Backend,
@@ -33,43 +34,8 @@ from rheobase.kernels.sequence import (
     shaped_parameters,
     uses_kernel,
 )
-from rheobase.neurons.base import Neuron, State
+from rheobase.neurons.base import Neuron
 from rheobase.registry import unknown
-
-HISTORY = "history"
-
-
-class Group(NamedTuple):
-    """Neurons of one model within a recurrent layer.
-
-    Attributes:
-        name: Stands before the names of its state variables ("name.v"); "" for a layer's only group.
-        neuron: The model; parameters that are tensors (one number, or one per neuron) get gradients.
-        size: The number of neurons.
-    """
-
-    name: str
-    neuron: Neuron
-    size: int
-
-    @property
-    def columns(self) -> int:
-        """The number of input values per time step: one per neuron and input."""
-        return self.size * len(self.neuron.inputs)
-
-    def label(self, variable: str) -> str:
-        """The name of a state variable within the layer.
-
-        >>> from rheobase.neurons.lif import LIF
-        >>> Group("fast", LIF(), 3).label("v"), Group("", LIF(), 3).label("v")
-        ('fast.v', 'v')
-        """
-        return f"{self.name}.{variable}" if self.name else variable
-
-
-def state_names(groups: Sequence[Group]) -> tuple[str, ...]:
-    """The names of all state variables of the groups, in order; "history" is not among them."""
-    return tuple(g.label(variable) for g in groups for variable in g.neuron.initial())
 
 
 def recurrent(
@@ -165,7 +131,7 @@ def run_recurrent(
     if not uses_kernel(backend, current):
         if checkpoint_every is not None:
             raise ValueError(NO_CHECKPOINTS)
-        return _reference(groups, current, weight, delay, start, record)
+        return run_reference(groups, current, weight, delay, start, record)
     slots = [
         carry_out(plan, shaped_parameters(_tensors(g.neuron), (g.size,)))
         for g, plan in zip(groups, plans, strict=True)
@@ -271,23 +237,6 @@ def _start(
     return start
 
 
-def by_delay(weight: Tensor, delay: Tensor | None) -> dict[int, Tensor]:
-    """The weights `[N, N]` of the connections of each delay that occurs (zero elsewhere).
-
-    >>> by_delay(torch.ones(2, 2), torch.tensor([[1, 3], [3, 1]]))[3]
-    tensor([[0., 1.],
-            [1., 0.]])
-    """
-    taps = weight if weight.dim() == 3 else weight[None]
-    if delay is None:
-        return {1: taps.sum(0)}
-    steps = delay.reshape(taps.shape)
-    return {
-        d: torch.where(steps == d, taps, 0.0).sum(0)
-        for d in torch.bincount(steps.flatten()).nonzero().flatten().tolist()
-    }
-
-
 def to_inputs(groups: Sequence[Group], weight: Tensor, delay: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Weights and delays `[..., N, N]` by the input they go to, `[..., columns, N]`.
 
@@ -316,38 +265,3 @@ _SHARES: dict[str | None, Callable[[Tensor], Tensor]] = {
     "negative": lambda w: (-w).relu(),
     None: torch.zeros_like,
 }
-
-
-def _reference(
-    groups: Sequence[Group],
-    current: Tensor | Constant,
-    weight: Tensor,
-    delay: Tensor | None,
-    state: dict[str, Tensor],
-    record: Sequence[str],
-) -> Run:
-    """The equations themselves, one step after another."""
-    if isinstance(current, Constant):
-        inputs: Sequence[Tensor] = [current.value] * current.steps
-    else:
-        inputs = current.unbind(0)
-    columns = {d: w.t() for d, w in by_delay(weight, delay).items()}
-    emitted = list(state[HISTORY].unbind(0))
-    depth = len(emitted)
-    now = [State({v: state[g.label(v)] for v in g.neuron.initial()}) for g in groups]
-    traces: dict[str, list[Tensor]] = {name: [] for name in record}
-    sizes = [g.columns for g in groups]
-    for value in inputs:
-        for d, w in columns.items():
-            value = value + emitted[-d] @ w
-        out = []
-        for i, (g, part) in enumerate(zip(groups, torch.split(value, sizes, -1), strict=True)):
-            now[i], z = g.neuron.step(now[i], g.neuron.gather(part.chunk(len(g.neuron.inputs), -1)))
-            out.append(z)
-            for variable in now[i]:
-                if g.label(variable) in traces:
-                    traces[g.label(variable)].append(now[i][variable])
-        emitted.append(torch.cat(out, -1) if len(out) > 1 else out[0])
-    last = {g.label(v): x for g, s in zip(groups, now, strict=True) for v, x in s.items()}
-    last[HISTORY] = torch.stack(emitted[-depth:])
-    return Run(torch.stack(emitted[depth:]), last, {n: torch.stack(v) for n, v in traces.items()})

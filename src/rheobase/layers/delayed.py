@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.groups import HISTORY
 from rheobase.kernels.products import linear
-from rheobase.kernels.recurrent import HISTORY, by_delay
+from rheobase.kernels.recurrent_reference import by_delay
 from rheobase.kernels.sequence import Run
 from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight
 from rheobase.layers.delays import Delays, make_delays

@@ -15,8 +15,9 @@ from collections.abc import Collection, Mapping, Sequence
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.groups import Group, state_names
 from rheobase.kernels.plan import Plan
-from rheobase.kernels.recurrent import Group, make_plans, run_recurrent, state_names
+from rheobase.kernels.recurrent import make_plans, run_recurrent
 from rheobase.kernels.sequence import Backend, Run
 from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight
 from rheobase.layers.delays import ConnectionDelays, Delays, make_delays
