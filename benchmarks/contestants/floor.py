@@ -9,8 +9,9 @@ are timed for all steps at once, which no method can do: so none can be faster.
 W7: the two products alone (currents, weight gradient).
 
 Every product is tried as torch.mm (MKL or what torch was built with), torch's linear, oneDNN's linear and
-NumPy's BLAS, long ones also in tiles, in the process that is timed; each must agree with torch.mm. Left out, so that the floor is a
-lower bound: the neurons' arithmetic, the surrogate, the loss, bias gradients, reading data.
+NumPy's BLAS, long ones also in tiles, in the process that is timed; each must agree with torch.mm. Left out,
+so that the floor is a lower bound: the neurons' arithmetic, the surrogate, the loss, bias gradients, reading
+data.
 """
 
 from __future__ import annotations
