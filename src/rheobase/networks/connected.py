@@ -105,7 +105,11 @@ class Connected(Architecture):
         return None if self.excitatory is None else draw_signs(self.excitatory, size)
 
     def connect(
-        self, inputs: int, groups: Sequence[tuple[Neuron, int]], signs: Tensor | None
+        self,
+        inputs: int,
+        groups: Sequence[tuple[Neuron, int]],
+        signs: Tensor | None,
+        gain: float | None = None,
     ) -> Dense | Delayed:
         """A connection between two layers.
 
@@ -113,7 +117,9 @@ class Connected(Architecture):
             inputs: Number of neurons in the first.
             groups: Models in the second, and how many neurons of each.
             signs: The signs of the first one's neurons.
+            gain: Factor on the initial weights, in place of the architecture's.
         """
+        gain = self.gain if gain is None else gain
         outputs, dt = sum(len(model.inputs) * size for model, size in groups), groups[0][0].dt
         if signs is not None and any(len(model.inputs) > 1 for model, _ in groups):
             names = ", ".join(type(model).__name__ for model, _ in groups if len(model.inputs) > 1)
@@ -128,7 +134,7 @@ class Connected(Architecture):
                 inputs,
                 outputs,
                 bias=self.bias,
-                gain=self.gain,
+                gain=gain,
                 weights=self.weights,
                 signs=signs,
                 density=self.density,
@@ -142,7 +148,7 @@ class Connected(Architecture):
             learn_delays=self.learn_delays,
             delay_speed=self.delay_speed,
             bias=self.bias,
-            gain=self.gain,
+            gain=gain,
             weights=self.weights,
             signs=signs,
             density=self.density,

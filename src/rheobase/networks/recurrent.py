@@ -53,6 +53,9 @@ class Recurrent(Connected):
         unit="Hz",
         help="firing rate of hidden neurons that initial_xi assumes for that",
     )
+    readout_gain: float | None = option(
+        default=None, above=0, help="factor on the read-out's initial weights (that of the others if none)"
+    )
 
     def validate(self) -> None:
         super().validate()
@@ -80,7 +83,9 @@ class Recurrent(Connected):
             before, signs = size, self.signs(size)
             layers |= self.noisy(f"noise{i}", neuron.dt)
             layers[f"hidden{i}"] = self.layer(neuron, number, signs)
-        layers[f"dense{len(self.hidden) + 1}"] = self.connect(before, [(readout, outputs)], signs)
+        layers[f"dense{len(self.hidden) + 1}"] = self.connect(
+            before, [(readout, outputs)], signs, self.readout_gain
+        )
         layers["readout"] = self.neurons(readout, outputs)
         return Network(**layers)
 

@@ -101,16 +101,29 @@ def _plot(run: Run, key: str, title: str, pick: Pick, draw: Callable[[Run, Figur
 def _draw_loss(run: Run, figure: Figure) -> None:
     axes = _axes(figure, "loss")
     labels = _draw_curves(run, axes, _loss)
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-    values = values[np.isfinite(values)]
-    if values.min() > 0 and values.max() > _LOG_RANGE * values.min():
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
-    elif values.min() >= 0:
+    if not _logarithmic(axes) and _values(axes).min() >= 0:
         axes.set_ylim(bottom=0)
     label_ends(axes, labels, _GAP)
+
+
+def _values(axes: Axes) -> Array:
+    """All finite heights that are drawn."""
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
+    finite: Array = values[np.isfinite(values)]
+    return finite
+
+
+def _logarithmic(axes: Axes) -> bool:
+    """Make the axis logarithmic if what it shows spans more than `_LOG_RANGE`."""
+    values = _values(axes)
+    if not (values.min() > 0 and values.max() > _LOG_RANGE * values.min()):
+        return False
+    axes.set_yscale("log")
+    wide = values.max() > 1000 * values.min()  # labels at 2 and 5 too would run into one another
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    return True
 
 
 def _draw_metric(run: Run, figure: Figure) -> None:
@@ -118,11 +131,11 @@ def _draw_metric(run: Run, figure: Figure) -> None:
     labels = _draw_curves(run, axes, _value)
     for name, value in _references(run):
         axes.axhline(value, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.5)
-        labels.append((value, f"{name} {value:.3f}", MUTED, False))
-    low, high = axes.get_ylim()
+        labels.append((value, f"{name} {_short(value)}", MUTED, False))
     if run.metric == "accuracy":
-        low, high = 0.0, 1.0
-    axes.set_ylim(low, high)
+        axes.set_ylim(0.0, 1.0)
+    elif not _logarithmic(axes):
+        axes.set_ylim(*axes.get_ylim())
     label_ends(axes, labels, _GAP)
 
 
@@ -144,17 +157,17 @@ def _draw_curves(run: Run, axes: Axes, pick: Pick) -> list[tuple[float, str, str
         # The log of single batches is noise around the epochs' curve, unless it is all there is.
         _line(axes, steps, batches, FAINT if len(train[0]) else BLUE, width=0.9 if len(train[0]) else 1.6)
         if not len(train[0]):
-            labels.append((_last(batches), f"train {_last(batches):.3f}", BLUE, False))
+            labels.append((_last(batches), f"train {_short(_last(batches))}", BLUE, False))
     for which, colour in (("train", BLUE), ("validation", VERMILION)):
         xs, ys = _epochs(run.metrics.epochs, pick, which)
         if len(xs):
             _line(axes, xs, ys, colour)
-            labels.append((_last(ys), f"{which} {_last(ys):.3f}", colour, False))
+            labels.append((_last(ys), f"{which} {_short(_last(ys))}", colour, False))
     at = _evaluated_step(run)
     test = pick(run.summary.test) if run.summary and run.summary.test else math.nan
     if math.isfinite(test) and at is not None:
         axes.plot([at], [test], "D", color=INK, markersize=5, clip_on=False, zorder=5)
-        labels.append((test, f"test {test:.3f}", INK, True))
+        labels.append((test, f"test {_short(test)}", INK, True))
     return [label for label in labels if math.isfinite(label[0])]
 
 
@@ -197,6 +210,11 @@ def _line(axes: Axes, x: Array, y: Array, colour: str, width: float = 1.6) -> No
         marker="o" if single else "",
         markersize=3.2,
     )
+
+
+def _short(value: float) -> str:
+    """Three decimals, or as many digits where a small error would lose them."""
+    return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
 
 
 def _last(values: Array) -> float:

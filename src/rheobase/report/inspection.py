@@ -2,11 +2,15 @@
 
 `inspection.safetensors` holds the arrays and `inspection.json` their names and units:
 
-    inputs [S, ...], targets [S], predictions [S]        a few test samples
+    inputs [S, ...], targets [S], predictions [S]        a few test samples; values: [S, K]; where there is
+                                                         one at every step: [S, T] or [S, T, K]
+    mask [S, T]                                          the steps that count, if not all do
     signal/<layer>.<name> [T, S, N']                     spikes and state variables of up to 64 neurons
     weight_counts/<parameter> [bins], weight_edges/... [bins + 1], and weight_counts0/, weight_edges0/ before
+    spectrum/<layer> [N, 2]                              eigenvalues of recurrent weights; spectrum0/ before
     rate/<layer> [N]                                     mean rate of each neuron over the test set, in Hz
     confusion [C, C]                                     rows true, columns predicted
+    answers/predictions, answers/targets [M, K]          values predicted and wanted, by sample
 
 Shapes are checked here, once, so that the figures may rely on them.
 """
@@ -45,6 +49,18 @@ class Samples:
     predictions: Array  # shape: (S,) or (S, ...)
     signals: Mapping[str, Mapping[str, Array]]  # layer -> name -> shape: (T, S, N')
     is_image: bool
+    mask: Array | None = None  # shape: (S, T)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether there is one class for each sample."""
+        return self.targets.ndim == 1 and np.issubdtype(self.targets.dtype, np.integer)
+
+    @property
+    def over_time(self) -> bool:
+        """Whether there is a target at every step."""
+        whole = np.issubdtype(self.targets.dtype, np.integer)
+        return self.targets.ndim == (2 if whole else 3)
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,8 @@ class Inspection:
     weights: Mapping[str, tuple[Histogram | None, Histogram]]  # parameter -> before, after
     rates: Mapping[str, Array]  # layer -> shape: (N,)
     confusion: Array | None  # shape: (C, C)
+    spectra: Mapping[str, tuple[Array | None, Array]]  # layer -> before, after; shape: (N, 2)
+    answers: tuple[Array, Array] | None  # predictions, targets; shape: (M, K)
 
     def class_name(self, index: int) -> str:
         """The name of a class, or its number where classes have no names."""
@@ -86,6 +104,8 @@ def read_inspection(folder: Path, names: Table | None) -> Inspection | None:
         weights=_weights(path, arrays),
         rates={layer: rates[layer].reshape(-1) for layer in _in_order(rates, layers)},
         confusion=_confusion(path, arrays),
+        spectra=_spectra(path, arrays),
+        answers=_answers(path, arrays),
     )
 
 
@@ -94,8 +114,10 @@ def _under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _in_order(found: Mapping[str, Any], layers: tuple[str, ...]) -> list[str]:
-    """The keys of `found`: those in `layers` in that order, then any others."""
-    return [name for name in layers if name in found] + sorted(set(found) - set(layers))
+    """The keys of `found`: those in `layers` in that order, each before its groups ("layer.group"), then any
+    others."""
+    places = {name: place for place, name in enumerate(layers)}
+    return sorted(found, key=lambda name: (places.get(name.split(".")[0], len(layers)), name))
 
 
 def _samples(
@@ -114,7 +136,10 @@ def _samples(
         layer, _, variable = name.rpartition(".")
         signals.setdefault(layer, {})[variable] = value
     ordered = {layer: signals[layer] for layer in _in_order(signals, layers)}
-    return Samples(inputs, arrays["targets"], arrays["predictions"], ordered, is_image)
+    mask = arrays.get("mask")
+    if mask is not None:
+        _shape(path, "mask", arrays, f"[{size}, T]", lambda a: a.ndim == 2 and a.shape[0] == size)
+    return Samples(inputs, arrays["targets"], arrays["predictions"], ordered, is_image, mask)
 
 
 def _weights(path: Path, arrays: Mapping[str, Array]) -> dict[str, tuple[Histogram | None, Histogram]]:
@@ -136,6 +161,23 @@ def _confusion(path: Path, arrays: Mapping[str, Array]) -> Array | None:
     if "confusion" not in arrays:
         return None
     return _shape(path, "confusion", arrays, "[C, C]", lambda a: a.ndim == 2 and a.shape[0] == a.shape[1] > 0)
+
+
+def _spectra(path: Path, arrays: Mapping[str, Array]) -> dict[str, tuple[Array | None, Array]]:
+    before = _under("spectrum0/", arrays)
+    after = _under("spectrum/", arrays)
+    for name in after:
+        _shape(path, f"spectrum/{name}", arrays, "[N, 2]", lambda a: a.ndim == 2 and a.shape[1] == 2)
+    return {name: (before.get(name), values) for name, values in sorted(after.items())}
+
+
+def _answers(path: Path, arrays: Mapping[str, Array]) -> tuple[Array, Array] | None:
+    if "answers/targets" not in arrays:
+        return None
+    targets = _shape(path, "answers/targets", arrays, "[M, K]", lambda a: a.ndim == 2)
+    wanted = str(list(targets.shape))
+    fits = _shape(path, "answers/predictions", arrays, wanted, lambda a: a.shape == targets.shape)
+    return fits, targets
 
 
 def _shape(path: Path, key: str, arrays: Mapping[str, Array], wanted: str, fits: Any) -> Array:

@@ -14,6 +14,7 @@ from pathlib import Path
 import jinja2
 
 from rheobase.files import write_text
+from rheobase.report.answers import answer_plots, spectrum_plots, trace_plots
 from rheobase.report.curves import curve_plots, rate_plots
 from rheobase.report.histograms import (
     MOST_PANELS,
@@ -94,6 +95,7 @@ def render_page(run: Run) -> str:
             warnings=warning_groups(run),
             sections=_sections(run),
             mistakes=_mistakes(run),
+            has_classes=run.inspection is None or run.inspection.confusion is not None,
             epochs=run.metrics.epochs,
             metric=run.metric,
             number=_number,
@@ -194,21 +196,20 @@ def _sections(run: Run) -> tuple[Section, ...]:
     )
     curves = curve_plots(run)
     rates = rate_plots(run)
-    sections = [
-        Section("learning", "Learning", "two", curves, _learning_note(run, bool(curves))),
-        Section(
-            "results",
-            "Test results",
-            "two",
-            confusion_plots(seen) if seen else (),
-            absent or ("" if seen and seen.confusion is not None else "No confusion matrix was recorded."),
-        ),
+    results = confusion_plots(seen) + answer_plots(seen) if seen else ()
+    traces = trace_plots(seen) if seen else ()
+    sections = [Section("learning", "Learning", "two", curves, _learning_note(run, bool(curves)))]
+    if results or not traces:
+        sections.append(Section("results", "Test results", "two", results, absent or _results_note(run)))
+    if traces:
+        sections.append(Section("traces", "Outputs over time", "one", traces, _traces_note(run)))
+    sections += [
         Section(
             "samples",
             "Samples, layer by layer",
             "one",
             sample_plots(seen) if seen else (),
-            absent or (_SAMPLES if seen and seen.samples else "No samples were recorded."),
+            absent or _samples_note(run),
         ),
         Section(
             "activity",
@@ -221,19 +222,43 @@ def _sections(run: Run) -> tuple[Section, ...]:
             "weights",
             "Weights before and after training",
             "three",
-            weight_plots(seen) if seen else (),
+            spectrum_plots(seen) + weight_plots(seen) if seen else (),
             absent or _weights_note(len(seen.weights) if seen else 0),
         ),
     ]
     return tuple(sections)
 
 
+def _results_note(run: Run) -> str:
+    seen = run.inspection
+    if seen is None or seen.confusion is not None:
+        return ""
+    if seen.answers is not None:
+        return "Dashed: where predictions would be right."
+    return "No confusion matrix was recorded."
+
+
+def _traces_note(run: Run) -> str:
+    if run.inspection and run.inspection.classes:
+        return "Blue: the answer. Vermilion: the right one. Grey: where it counts."
+    return "Colour: the output. Dashed: the target."
+
+
+def _samples_note(run: Run) -> str:
+    seen = run.inspection
+    if seen is None or seen.samples is None:
+        return "No samples were recorded."
+    return f"{_ROWS} {_CLASSES if seen.samples.has_classes else _PICKED}"
+
+
 _NOT_INSPECTED = "Not in this run folder: the trained network has not been inspected on the test set yet."
 
-_SAMPLES = (
-    "Each row is a layer; time runs to the right. In the last layer, blue is the predicted class, and "
-    "vermilion the true one where they differ. Elsewhere, colour picks out the neurons that vary most."
+_ROWS = "Each row is a layer; time runs to the right."
+_CLASSES = (
+    "In the last layer, blue is the predicted class, and vermilion the true one where they differ. "
+    "Elsewhere, colour picks out the neurons that vary most."
 )
+_PICKED = "Colour picks out the neurons that vary most."
 
 
 def _learning_note(run: Run, any_curve: bool) -> str:

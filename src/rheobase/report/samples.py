@@ -42,10 +42,19 @@ def _class_of(values: Array, index: int) -> int | None:
     return int(values[index]) if values.ndim == 1 and np.issubdtype(values.dtype, np.integer) else None
 
 
+def _values_of(samples: Samples, index: int) -> str:
+    """The values that were predicted and wanted, where there are few for each sample."""
+    predicted, wanted = samples.predictions[index], samples.targets[index]
+    if samples.over_time or wanted.ndim != 1 or len(wanted) > 4:
+        return ""
+    first, second = (", ".join(f"{value:.3f}" for value in values) for values in (predicted, wanted))
+    return f": {first}, wanted {second}"
+
+
 def _verdict(inspection: Inspection, samples: Samples, index: int) -> str:
     true, predicted = _class_of(samples.targets, index), _class_of(samples.predictions, index)
     if true is None or predicted is None:
-        return f"Sample {index + 1}"
+        return f"Sample {index + 1}{_values_of(samples, index)}"
     if true == predicted:
         return f"{inspection.class_name(true)}, predicted correctly"
     return f"{inspection.class_name(true)}, taken for {inspection.class_name(predicted)}"
@@ -92,7 +101,7 @@ def _draw(figure: Figure, inspection: Inspection, samples: Samples, index: int) 
 def _states(samples: Samples) -> list[str]:
     """The state variables to show, the membrane first."""
     found = {name for signals in samples.signals.values() for name in signals if name != "spikes"}
-    return sorted(found, key=lambda name: (name != "v", name))[:_MOST_STATES]
+    return sorted(found, key=lambda name: (name != "v", name != "threshold", name))[:_MOST_STATES]
 
 
 def _say_why_not(axes: Axes, inspection: Inspection, layer: str, name: str) -> None:

@@ -51,6 +51,46 @@ class Adding(GeneratedTask):
                 "schedule": "cosine",
             },
         },
+        # Three times as long, for a third of the error.
+        "long": {
+            "encoder": {"name": "sequence", "gain": 2.0},
+            "network": {"name": "recurrent", "hidden": [100]},
+            "neuron": {"name": "adaptive_lif", "tau_m": 0.2, "tau_a": 100.0, "beta": 0.1},
+            "readout": {"name": "leaky_integrator", "tau_m": 1e4, "resistance": 0.03},
+            "loss": {"name": "mean_squared_error", "over": "last"},
+            "decoder": {"name": "membrane_last"},
+            "training": {"steps": 15000, "batch_size": 25, "learning_rate": 1e-2, "schedule": "cosine"},
+        },
+        # The run that this project started from, as published: kernels with a standard deviation of 20,
+        # RMSProp as in TensorFlow (.9) at 1e-5, the hidden kernel's gradient clipped to a norm of 200, and a
+        # read-out of 20 ms. See docs/adding.md: it stays far above the error of a constant.
+        "founding": {
+            "encoder": {"name": "sequence"},
+            "network": {
+                "name": "recurrent",
+                "hidden": [100],
+                "self_connections": True,
+                "bias": False,
+                "weights": "normal",
+                "gain": 28.28427,
+                "recurrent_gain": 200.0,
+                "readout_gain": 1.407,
+            },
+            "neuron": {"name": "adaptive_lif", "preset": "adding"},
+            "readout": {"name": "leaky_integrator", "tau_m": 20.0},
+            "loss": {"name": "mean_squared_error", "over": "last"},
+            "decoder": {"name": "membrane_last"},
+            "training": {
+                "steps": 5000,
+                "batch_size": 25,
+                "optimizer": "rmsprop",
+                "smoothing": 0.9,
+                "learning_rate": 1e-5,
+                "clip_norm": 200.0,
+                "clip_only": ["dense1", "hidden1"],
+                "log_every": 50,
+            },
+        },
     }
 
     test_samples: int = option(default=5000, at_least=10, help="samples to test on")

@@ -20,6 +20,7 @@ from rheobase.config import option
 from rheobase.registry import name_of
 from rheobase.tasks import baselines
 from rheobase.tasks.base import Batch, Dataset, Splits, Task
+from rheobase.tasks.metrics import Metric
 from rheobase.tasks.streams import Stream
 
 _AT_ONCE = 100  # samples for which baselines make whole inputs at a time
@@ -58,6 +59,11 @@ class GeneratedTask(Task):
         """
         return batch.inputs.flatten(1), batch.targets
 
+    @property
+    def simple_scoring(self) -> Metric:
+        """The metric for what simple models are fitted on."""
+        return self.scoring
+
     def baselines(self, splits: Splits | None = None) -> dict[str, float]:
         """The metric of `constant`, `linear` and `nearest_neighbour` (see `rheobase.tasks.baselines`)."""
         splits = splits or self.splits()
@@ -67,7 +73,7 @@ class GeneratedTask(Task):
         key = baselines.content_hash(x, y, test_x, test_y, recipe=f"{fit.__name__} {self.metric}")
 
         def compute() -> baselines.Scores:
-            return fit(x, y, test_x, test_y, self.scoring)
+            return fit(x, y, test_x, test_y, self.simple_scoring)
 
         return baselines.stored(key, compute)
 

@@ -55,14 +55,19 @@ class Stream:
         wide = self._bits(indices, count).astype(np.uint64) * np.uint64(below)
         return torch.from_numpy((wide >> np.uint64(32)).astype(np.int64))
 
-    def spikes(self, indices: Tensor, probability: Tensor) -> Tensor:
-        """Independent spikes, float32 `[T, B, N]`, for probabilities `[T, B, N]` (expanded or not)."""
-        steps, batch, size = probability.shape
-        bits = self._bits(indices, steps * size).reshape(batch, steps, size).transpose(1, 0, 2)
-        share = probability.double().clamp(0, 1).numpy()
+    def spikes(self, indices: Tensor, probability: Tensor, steps: int = 1, copies: int = 1) -> Tensor:
+        """Independent spikes, float32 `[P steps, B, G copies]`, of probabilities `[P, B, G]`.
+
+        Each probability is that of `copies` neighbouring neurons over `steps` steps.
+        """
+        periods, batch, groups = probability.shape
+        bits = self._bits(indices, periods * steps * groups * copies)
         # As whole numbers of 32 bits, which are compared fast; a probability of 1 is 1 - 2^-32.
-        bound = np.minimum(np.ldexp(share, 32), 2.0**32 - 1).astype(np.uint32)
-        return torch.from_numpy((bits < bound).astype(np.float32))
+        share = np.ldexp(probability.transpose(0, 1).double().clamp(0, 1).numpy(), 32)
+        bound = np.minimum(share, 2.0**32 - 1).astype(np.uint32)[:, :, None, :, None]
+        fires = bits.reshape(batch, periods, steps, groups, copies) < bound
+        time_first = torch.from_numpy(fires).reshape(batch, periods * steps, groups * copies).transpose(0, 1)
+        return time_first.to(torch.float32, memory_format=torch.contiguous_format)
 
     def _bits(self, indices: Tensor, count: int) -> npt.NDArray[np.uint32]:
         """`count` random numbers of 32 bits for each sample, `[B, count]`."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 def shift_images(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Images `[B, C, H, W]`, each shifted by up to `pixels` either way.
+    """Images `[B, C, H, W]`, or the rows of grey ones `[B, H, W]`, each shifted by up to `pixels` either way.
 
     Raises:
         ValueError: If the inputs are no images, or the shift is as large as they are.
@@ -20,10 +20,12 @@ def shift_images(images: Tensor, pixels: int, generator: torch.Generator) -> Ten
     >>> shift_images(torch.ones(2, 1, 4, 4), 1, torch.Generator().manual_seed(0)).shape
     torch.Size([2, 1, 4, 4])
     """
+    if images.dim() == 3 and images.shape[2] > 1:
+        return shift_images(images.unsqueeze(1), pixels, generator).squeeze(1)
     if images.dim() != 4:
         raise ValueError(
-            f"augment_pixels: got inputs of shape {tuple(images.shape)}, wanted images [B, C, H, W]; set it "
-            "to 0 for other data"
+            f"augment_pixels: got inputs of shape {tuple(images.shape)}, wanted images [B, C, H, W], or "
+            "their rows [B, H, W]; set it to 0 for other data"
         )
     batch, _, height, width = images.shape
     if pixels >= min(height, width):

@@ -65,7 +65,16 @@ class Training(Config):
     schedule: Literal["constant", "cosine", "onecycle"] = option(
         default="constant", help="learning rate over training"
     )
+    smoothing: float | None = option(
+        default=None,
+        at_least=0,
+        at_most=1,
+        help="share of the old mean square that a step keeps (rmsprop; torch's 0.99 if none)",
+    )
     clip_norm: float | None = option(default=None, above=0, help="largest norm of the gradient")
+    clip_only: tuple[str, ...] | None = option(
+        default=None, help="layers whose gradients clip_norm is about, together (all if none)"
+    )
     seed: int = option(default=0, at_least=0, help="seed of weights, batches, encoders and noise")
     augment_pixels: int = option(
         default=0, at_least=0, unit="px", help="shift training images by up to this much (images only)"

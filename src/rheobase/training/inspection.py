@@ -3,7 +3,8 @@
 inputs [S, ...], targets [S], predictions [S]      the first test samples, one of each class in turn
                                                    (values: [S, K]; at every step: [S, T] or [S, T, K])
 mask [S, T]                                        the steps at which the output counts, if not all do
-signal/<layer>.<name> [T, S, N']                   every recordable signal, of up to 64 neurons
+signal/<layer>.<name> [T, S, N']                   every recordable signal, and thresholds that move, of up
+                                                   to 64 neurons
 weight_counts/<parameter> [bins], weight_edges/... [bins + 1], and weight_counts0/, weight_edges0/ before
 spectrum/<layer> [N, 2]                            eigenvalues (real, imaginary) of recurrent weights, and
                                                    spectrum0/ before
@@ -21,8 +22,12 @@ import torch
 from torch import Tensor
 
 from rheobase.files import write_bytes, write_json
-from rheobase.layers.network import Network
+from rheobase.layers.network import Network, Record
+from rheobase.layers.neurons import Neurons
 from rheobase.layers.noise import renew_noise
+from rheobase.layers.recurrent import Recurrent
+from rheobase.neurons.base import State
+from rheobase.neurons.spiking import SpikingNeuron
 from rheobase.tasks.base import ArrayDataset, Batch, Dataset, Splits
 from rheobase.training.evaluate import Evaluation, evaluating
 from rheobase.training.experiment import Experiment
@@ -68,12 +73,13 @@ def write_inspection(
         tensors["confusion"] = evaluation.confusion
     if evaluation.answers is not None:
         tensors["answers/predictions"], tensors["answers/targets"] = evaluation.answers
-    for name, signal in seen.signals.items():
+    for name, signal in (seen.signals | thresholds(network, seen)).items():
         tensors[f"signal/{name}"] = signal.flatten(2)[..., :NEURONS]
     for suffix, module in (("", network), ("0", initial_network(experiment, splits.train))):
         for name, (counts, edges) in parameter_histograms(module).items():
             tensors[f"weight_counts{suffix}/{name}"] = counts
             tensors[f"weight_edges{suffix}/{name}"] = edges
+        tensors |= {f"spectrum{suffix}/{name}": values for name, values in spectra(module).items()}
     tensors |= {f"rate/{layer}": rates for layer, rates in evaluation.rates.items()}
     path = RunFolder(folder).inspection
     write_bytes(path, safetensors.torch.save({k: v.contiguous().clone() for k, v in tensors.items()}))
@@ -87,6 +93,31 @@ def write_inspection(
         "spiking": list(network.spiking),
     }
     write_json(path.with_suffix(".json"), names)
+
+
+def spectra(network: Network) -> dict[str, Tensor]:
+    """The eigenvalues of the weights of each recurrent layer, (real, imaginary) `[N, 2]`."""
+    weights = {n: m.weight.detach() for n, m in network.layers.items() if isinstance(m, Recurrent)}
+    return {n: torch.view_as_real(torch.linalg.eigvals(w)).contiguous() for n, w in weights.items()}
+
+
+def thresholds(network: Network, seen: Record) -> dict[str, Tensor]:
+    """Thresholds that move, after each step `[T, S, N]`, from the recorded states."""
+    found: dict[str, Tensor] = {}
+    for layer, module in network.layers.items():
+        if isinstance(module, Recurrent):
+            models = {f"{layer}.{g.name}" if g.name else layer: g.neuron for g in module.groups()}
+        elif isinstance(module, Neurons):
+            models = {layer: module.bound()}
+        else:
+            continue
+        for name, neuron in models.items():
+            if isinstance(neuron, SpikingNeuron):
+                state = State({variable: seen[f"{name}.{variable}"] for variable in neuron.initial()})
+                level = neuron.level(state)
+                if isinstance(level, Tensor) and level.dim() > 2:
+                    found[f"{name}.threshold"] = level.detach()
+    return found
 
 
 def is_sequence(batch: Batch, predictions: Tensor) -> bool:

@@ -20,11 +20,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rheobase.layers.network import Network
 from rheobase.layers.noise import renew_noise
 from rheobase.layers.rewire import rewire
+from rheobase.registry import unknown
 from rheobase.rules.base import Outcome
 from rheobase.tasks.base import Splits
 from rheobase.training.augment import shift_images
@@ -81,6 +82,7 @@ class Trainer:
         self.network: Network = initial_network(experiment, splits.train)
         self.objective: Objective = build_objective(experiment, self.network)
         self.optimizer = make_optimizer(experiment.training, self.network.parameters())
+        self._clipped = _clipped(experiment.training.clip_only, self.network)
         self.generators = Generators.from_seed(experiment.training.seed)
         self.place = Place()
         self.clock = Clock()
@@ -234,8 +236,14 @@ class Trainer:
             return torch.zeros(())
         norm = torch.nn.utils.get_total_norm(gradients)
         if limit is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), limit, norm)
+            torch.nn.utils.clip_grads_with_norm_(self._clipped, limit, self._norm_of(self._clipped, norm))
         return norm
+
+    def _norm_of(self, parameters: list[nn.Parameter], norm: Tensor) -> Tensor:
+        """The norm of these parameters' gradients; that of all is known."""
+        if self.experiment.training.clip_only is None:
+            return norm
+        return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
     def _count(self, outcome: Outcome, sample_steps: int) -> dict[str, float]:
         counts = spike_counts(outcome.record, self.objective.spikes)
@@ -337,6 +345,16 @@ class Trainer:
             f"training stopped: {error}. The checkpoints in {self.folder.checkpoints} are from before. Train "
             "again in another folder with a lower learning_rate, or set clip_norm"
         )
+
+
+def _clipped(layers: tuple[str, ...] | None, network: Network) -> list[nn.Parameter]:
+    """The parameters of these layers, or all."""
+    if layers is None:
+        return list(network.parameters())
+    for name in layers:
+        if name not in network.layers:
+            raise ValueError(f"training.clip_only: {unknown('layer', name, network.layers)}")
+    return [p for name in layers for p in network.layers[name].parameters()]
 
 
 def _prefixed(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -42,7 +42,8 @@ def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> to
         return torch.optim.Adamax(trained, lr=lr, weight_decay=decay)
     if training.optimizer == "sgd":
         return torch.optim.SGD(trained, lr=lr, weight_decay=decay, momentum=momentum, fused=True)
-    return torch.optim.RMSprop(trained, lr=lr, weight_decay=decay, momentum=momentum)
+    alpha = 0.99 if training.smoothing is None else training.smoothing
+    return torch.optim.RMSprop(trained, lr=lr, alpha=alpha, weight_decay=decay, momentum=momentum)
 
 
 def learning_rate(training: Training, step: int, steps: int) -> float:
