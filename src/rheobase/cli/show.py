@@ -29,6 +29,7 @@ def command(name: str) -> None:
 def _page(room: str, cls: type[Config]) -> str:
     from rheobase.cli.describe import first_line, shown_name
     from rheobase.cli.tables import glossary
+    from rheobase.neurons.base import Neuron
 
     default = cls()
     source = inspect.getmodule(cls)
@@ -36,7 +37,7 @@ def _page(room: str, cls: type[Config]) -> str:
     equations = inspect.cleandoc((source.__doc__ if source else "") or "")
     if equations and _alone(cls):
         parts.append("\n".join(f"  {line}".rstrip() for line in equations.splitlines()))
-    inputs = getattr(cls, "inputs", ())
+    inputs = cls.inputs if issubclass(cls, Neuron) else ()
     if len(inputs) > 1:
         parts.append(f"Inputs\n  {', '.join(inputs)}, one after the other: {len(inputs)} values per neuron")
     options = list(_options(cls, default))
