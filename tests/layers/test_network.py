@@ -137,3 +137,12 @@ def test_errors() -> None:
         net(X, record=["hidden.i"])["hidden.v"]
     with pytest.raises(KeyError, match="recorded: nothing"):
         Record(X)["a.v"]
+
+
+def test_a_refractory_period_longer_than_the_sequence_is_refused() -> None:
+    net = Network(dense=Dense(4, 3), hidden=Neurons(LIF(refractory=10.0)))
+    with pytest.raises(ValueError, match=r"layer 'hidden': got a refractory period of 10 ms, longer than"):
+        net(torch.rand(9, 2, 4))
+    first = net(torch.rand(9, 2, 4), state={})
+    assert net(torch.rand(9, 2, 4), state=first.state).output.shape == (9, 2, 3)
+    assert net(torch.rand(10, 2, 4)).output.shape == (10, 2, 3)

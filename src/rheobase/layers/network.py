@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rheobase.kernels.constant import Constant
 from rheobase.layers.dense import Dense
 from rheobase.layers.stateful import NeuronLayer, Stateful
+from rheobase.neurons.spiking import SpikingNeuron
 from rheobase.registry import unknown
 
 NetworkState = Mapping[str, Mapping[str, Tensor]]
@@ -105,11 +106,13 @@ class Network(nn.Module):
 
         Args:
             x: `[T, B, ...]`, or a `Constant` input.
-            state: As returned in `Record.state`; layers that are missing in it start at rest.
+            state: As returned in `Record.state`; layers that are missing in it start at rest. None for the
+                whole of a sequence, `{}` for its first part.
             record: Names from `signals()`.
 
         Raises:
-            ValueError: On an unknown signal or layer, or on shapes that do not fit.
+            ValueError: On an unknown signal or layer, on shapes that do not fit, or on a refractory period
+                longer than the whole sequence.
         """
         known = self.signals()
         for name in record:
@@ -118,6 +121,8 @@ class Network(nn.Module):
         for name in state or {}:
             if name not in self.stateful():
                 raise ValueError(unknown("layer with state", name, self.stateful()))
+        if state is None:
+            self._check_refractory(x.shape[0])
         signals: dict[str, Tensor] = {}
         states: dict[str, dict[str, Tensor]] = {}
         layers = list(self.layers.items())
@@ -143,3 +148,14 @@ class Network(nn.Module):
                 signals[f"{name}.spikes"] = run.output
         output = x.expand() if isinstance(x, Constant) else x
         return Record(output, signals, states)
+
+    def _check_refractory(self, steps: int) -> None:
+        for name, layer in self.neurons().items():
+            for model, _ in layer.models():
+                if isinstance(model, SpikingNeuron) and model.refractory_steps > steps:
+                    raise ValueError(
+                        f"layer '{name}': got a refractory period of {model.refractory:g} ms, longer than "
+                        f"the sequence of {steps} steps of {model.dt:g} ms, in which no neuron could fire twice; "
+                        "use a shorter period or a longer sequence (or state={} if this is the first part of "
+                        "a longer one)"
+                    )

@@ -59,7 +59,7 @@ class BPTT(LearningRule):
         loss = objective(Record(output, leaves, seen.state))
         torch.autograd.backward(loss)
         targets = [(name, leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
-        state: NetworkState | None = None
+        state: NetworkState = {}
         for start in range(0, steps, self.truncation):
             end = min(start + self.truncation, steps)
             part = network(_window(inputs, start, end), state=state, record=record)
