@@ -155,7 +155,7 @@ class Network(nn.Module):
                 if isinstance(model, SpikingNeuron) and model.refractory_steps > steps:
                     raise ValueError(
                         f"layer '{name}': got a refractory period of {model.refractory:g} ms, longer than "
-                        f"the sequence of {steps} steps of {model.dt:g} ms, in which no neuron could fire twice; "
-                        "use a shorter period or a longer sequence (or state={} if this is the first part of "
+                        f"the sequence of {steps} steps of {model.dt:g} ms, in which no neuron could fire "
+                        "twice; use a shorter period or a longer sequence (or state={} if this is the first part of "
                         "a longer one)"
                     )
