@@ -156,6 +156,6 @@ class Network(nn.Module):
                     raise ValueError(
                         f"layer '{name}': got a refractory period of {model.refractory:g} ms, longer than "
                         f"the sequence of {steps} steps of {model.dt:g} ms, in which no neuron could fire "
-                        "twice; use a shorter period or a longer sequence (or state={} if this is the first part of "
-                        "a longer one)"
+                        "twice; use a shorter period or a longer sequence (or state={} if this is the first "
+                        "part of a longer one)"
                     )
