@@ -80,11 +80,12 @@ def _draw(figure: Figure, inspection: Inspection, samples: Samples, index: int) 
     _draw_input(figure.add_subplot(cells[:, 0]), samples, index)
     for row, layer in enumerate(layers):
         for column, name in enumerate(columns, start=1):
-            axes = figure.add_subplot(cells[row, column])
             signal = samples.signals[layer].get(name)
             if signal is None:
-                _say_why_not(axes, inspection, layer, name)
+                if name in ("spikes", "v") and not _in_groups(layers, layer):
+                    _say_why_not(figure.add_subplot(cells[row, column]), inspection, layer, name)
                 continue
+            axes = figure.add_subplot(cells[row, column])
             marked = _marked(inspection, samples, index, signal, last=layer == list(samples.signals)[-1])
             if name == "spikes":
                 _draw_raster(axes, signal[:, index], inspection, marked)
@@ -102,6 +103,11 @@ def _states(samples: Samples) -> list[str]:
     """The state variables to show, the membrane first."""
     found = {name for signals in samples.signals.values() for name in signals if name != "spikes"}
     return sorted(found, key=lambda name: (name != "v", name != "threshold", name))[:_MOST_STATES]
+
+
+def _in_groups(layers: list[str], layer: str) -> bool:
+    """Whether spikes stand in one row, "hidden", and states in those of groups, "hidden.group"."""
+    return any(other.startswith(f"{layer}.") or layer.startswith(f"{other}.") for other in layers)
 
 
 def _say_why_not(axes: Axes, inspection: Inspection, layer: str, name: str) -> None:
