@@ -11,15 +11,20 @@ from rheobase.tasks.sequential_mnist import SequentialMNIST
 
 def test_rows_and_pixels_are_those_of_the_images() -> None:
     images = MNIST(validation=0.1).splits()
-    rows = SequentialMNIST(cue=3, validation=0.1).splits()
+    rows = SequentialMNIST(cue=3, answer=2, validation=0.1).splits()
     pixels = SequentialMNIST(order="pixels").splits()
     for name in ("train", "validation", "test"):
         image, row = getattr(images, name).whole(), getattr(rows, name).whole()
         assert torch.equal(row.inputs[:, :28], image.inputs[:, 0])
         assert float(row.inputs[:, 28:].abs().sum()) == 0
         assert torch.equal(row.targets, image.targets)
+        assert row.mask is not None
+        assert row.mask.shape == (31, len(row.targets))
+        assert row.mask[:, -1].nonzero().flatten().tolist() == [29, 30]
+        assert torch.equal(row.mask, row.mask[:, -1:].expand_as(row.mask))
     assert torch.equal(pixels.test.whole().inputs, images.test.whole().inputs.reshape(1000, 784, 1))
     assert pixels.validation is None
+    assert pixels.test.whole().mask is None
 
 
 def test_baselines_are_those_of_the_images() -> None:
@@ -29,3 +34,14 @@ def test_baselines_are_those_of_the_images() -> None:
 def test_options_are_checked_as_those_of_the_images() -> None:
     with pytest.raises(ValueError, match=r"MNIST\.path: got 'x' with data='bundled'"):
         SequentialMNIST(path="x")
+
+
+def test_the_answer_is_within_the_sequence() -> None:
+    assert SequentialMNIST(cue=3, answer=31).splits().test.batch(torch.tensor([0])).mask is not None
+    with pytest.raises(ValueError, match=r"SequentialMNIST\.answer: got 32 steps of a sequence that has 31"):
+        SequentialMNIST(cue=3, answer=32)
+
+
+def test_recipes_decide_where_the_output_counts() -> None:
+    for recipe in SequentialMNIST.recipes.values():
+        assert recipe["decoder"]["window"] == recipe["task"]["answer"] == recipe["task"]["cue"]
