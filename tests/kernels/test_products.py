@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rheobase.kernels import events, products, threads
+from rheobase.kernels import events, outer, products, threads
 from rheobase.kernels.products import FEW, LARGE, linear, prefers_onednn
 
 SHAPES = [(5, 16, 3), (7, 7, 4), (9, 50, 1), (1, 31, 5), (33, 130, 60)]
@@ -64,9 +64,17 @@ def test_products_with_events(shape: tuple[int, int, int], density: float, dtype
         check(out, exact, dtype)
         start = torch.zeros(outputs, dtype=dtype) if bias is None else bias
         assert torch.equal(out[-1], start)  # a row of zeros
-    found = events.weight_gradient(gradient, x)
-    check(found, gradient.double().t() @ x.double(), dtype)
-    assert not found[:, (x == 0).all(0)].any()
+    for make in (events.weight_gradient, outer.weight_gradient):
+        found = make(gradient, x)
+        check(found, gradient.double().t() @ x.double(), dtype)
+        assert not found[:, (x == 0).all(0)].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("outputs", [8, 17, 33, 48, 70])  # panels of every width
+def test_outer_products_in_panels_of_every_width(outputs: int, dtype: torch.dtype) -> None:
+    x, gradient = sparse(150, 18, 0.2, dtype), normal(150, outputs, seed=2, dtype=dtype)
+    check(outer.weight_gradient(gradient, x), gradient.double().t() @ x.double(), dtype)
 
 
 def test_only_negative_zeros() -> None:
@@ -74,6 +82,7 @@ def test_only_negative_zeros() -> None:
     out = events.multiply(x, normal(4, 20, dtype=torch.float32), None, torch.empty(3, 4))
     assert torch.equal(out, torch.zeros(3, 4))
     assert torch.equal(events.weight_gradient(torch.ones(3, 4), x), torch.zeros(4, 20))
+    assert torch.equal(outer.weight_gradient(torch.ones(3, 4), x), torch.zeros(4, 20))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e-45, -3.4e38])
@@ -90,16 +99,20 @@ def test_no_value_is_overlooked(value: float, column: int) -> None:
     gradient = events.weight_gradient(torch.ones(4, 2), x)
     assert torch.equal(gradient[0].nan_to_num(), x[1].nan_to_num())
     assert torch.equal(gradient[1].isnan(), x[1].isnan())
+    gradient = outer.weight_gradient(torch.ones(4, 2), x)
+    assert torch.equal(gradient[0].nan_to_num(), x[1].nan_to_num())
+    assert torch.equal(gradient[1].isnan(), x[1].isnan())
 
 
 def test_strides_do_not_matter() -> None:
     x, weight, gradient = sparse(20, 9, 0.3), normal(9, 6), normal(6, 20)
     out = events.multiply(x.t().contiguous().t(), weight.t(), None, torch.empty(20, 6, dtype=torch.float64))
     check(out, x @ weight, torch.float64)
-    check(events.weight_gradient(gradient.t(), x.t().contiguous().t()), gradient @ x, torch.float64)
+    for make in (events.weight_gradient, outer.weight_gradient):
+        check(make(gradient.t(), x.t().contiguous().t()), gradient @ x, torch.float64)
 
 
-@pytest.mark.parametrize("rows", [3, 200])
+@pytest.mark.parametrize("rows", [3, 128, 200])
 def test_the_number_of_threads_changes_no_bit(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "SMALL", 0)
     x, weight, gradient = sparse(rows, 130, 0.2), normal(60, 130), normal(rows, 60, seed=2)
@@ -107,7 +120,7 @@ def test_the_number_of_threads_changes_no_bit(rows: int, monkeypatch: pytest.Mon
     for number in (1, 2, 3):
         torch.set_num_threads(number)
         out = events.multiply(x, weight, None, torch.empty(rows, 60, dtype=torch.float64))
-        found.append((out, events.weight_gradient(gradient, x)))
+        found.append((out, events.weight_gradient(gradient, x), outer.weight_gradient(gradient, x)))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
@@ -119,22 +132,10 @@ def rows_with(count: int) -> Tensor:
     return x
 
 
-@pytest.mark.parametrize(
-    ("outputs", "count", "expected"),
-    [
-        # Dense costs max(outputs/30, 1) 0.6 ns per element, search 1, a value 4 + 0.12 outputs.
-        (100, 0, True),
-        (100, 7, True),  # 1 + 7/128 x 16 = 1.88 against 2.0
-        (100, 9, False),  # 1 + 9/128 x 16 = 2.13 against 2.0
-        (1000, 19, True),  # 1 + 19/128 x 124 = 19.4 against 20.0
-        (1000, 20, False),  # 1 + 20/128 x 124 = 20.4 against 20.0
-        (30, 0, False),  # the search alone costs more
-        (10, 0, False),
-    ],
-)
-def test_when_gradients_search_for_zeros(outputs: int, count: int, expected: bool) -> None:
-    assert events.worth_scattering(rows_with(count), outputs) is expected
-    assert events.worth_scattering(rows_with(count).double(), outputs) is expected
+@pytest.mark.parametrize("count", [0, 1, 13, 128])
+def test_density_is_estimated(count: int) -> None:
+    assert events.density(rows_with(count)) == count / 128
+    assert events.density(rows_with(count).double()) == count / 128
 
 
 @pytest.mark.parametrize(
@@ -156,12 +157,10 @@ def test_when_zeros_are_searched_for(outputs: int, count: int, expected: bool) -
 def test_when_zeros_are_never_searched_for() -> None:
     x = rows_with(0)
     assert x.numel() == events.WORTHWHILE
-    for worth in (events.worth_gathering, events.worth_scattering):
-        assert worth(x, 1000)
-        assert not worth(x[:-1], 1000)
-        assert not worth(x.to("meta"), 1000)
-        assert not worth(x.half(), 1000)
-        assert not worth(torch.empty(0, 128), 1000)
+    assert events.worth_gathering(x, 1000)
+    for other in (x[:-1], x.to("meta"), x.half(), torch.empty(0, 128)):
+        assert not events.worth_gathering(other, 1000)
+        assert events.density(other) == 1.0
 
 
 def test_the_paths_are_taken_where_they_should(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +176,13 @@ def test_the_paths_are_taken_where_they_should(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(module, name, noted)
 
     monkeypatch.setattr(products, "amd_with_avx512", lambda: False)
-    for module, name in ((events, "multiply"), (events, "weight_gradient"), (products, "_onednn")):
+    spied = [
+        (events, "multiply"),
+        (events, "weight_gradient"),
+        (outer, "weight_gradient"),
+        (products, "_onednn"),
+    ]
+    for module, name in spied:
         spy(module, name)
 
     def paths(x: Tensor, outputs: int) -> list[str]:
@@ -187,22 +192,28 @@ def test_the_paths_are_taken_where_they_should(monkeypatch: pytest.MonkeyPatch) 
         return list(taken)
 
     assert paths(rows_with(1), 60) == ["events.multiply", "events.weight_gradient"]
+    assert paths(rows_with(2), 60) == ["events.multiply", "outer.weight_gradient"]
+    assert paths(rows_with(40), 60) == []
     assert paths(rows_with(100), 60) == []
-    assert paths(rows_with(1), 10) == ["products._onednn"]
+    assert paths(rows_with(1), 10) == ["products._onednn", "products._onednn"]
+    assert paths(rows_with(1), 2) == ["products._onednn"]
     assert paths(rows_with(1).double(), 10) == []
     monkeypatch.setattr(products, "amd_with_avx512", lambda: True)
     assert paths(rows_with(100), 60) == ["products._onednn", "products._onednn"]
+    assert paths(rows_with(40), 60) == ["products._onednn", "outer.weight_gradient"]
     assert paths(rows_with(100)[:512], 60) == []
 
 
 def force_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("worth_gathering", "worth_scattering"):
-        monkeypatch.setattr(events, name, lambda x, outputs: True)
+    monkeypatch.setattr(events, "density", lambda x: 0.0)
+
+
+def force_outer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "density", lambda x: 0.05)
 
 
 def force_dense(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("worth_gathering", "worth_scattering"):
-        monkeypatch.setattr(events, name, lambda x, outputs: False)
+    monkeypatch.setattr(events, "density", lambda x: 1.0)
 
 
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
@@ -211,7 +222,7 @@ FUNCTIONS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("force", [force_events, force_dense])
+@pytest.mark.parametrize("force", [force_events, force_outer, force_dense])
 @pytest.mark.parametrize("name", list(FUNCTIONS))
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("input_trained", [False, True])
@@ -223,12 +234,12 @@ def test_gradients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     force(monkeypatch)
-    weigh = normal(21, 6, seed=5)
+    weigh = normal(21, 60, seed=5)
     found = []
     for function in (FUNCTIONS[name], functional.linear):
         x = sparse(21, 37, 0.2).requires_grad_(input_trained)
-        weight = normal(6, 37, seed=1).requires_grad_()
-        bias = normal(6, seed=2).requires_grad_() if biased else None
+        weight = normal(60, 37, seed=1).requires_grad_()
+        bias = normal(60, seed=2).requires_grad_() if biased else None
         y = function(x, weight, bias)
         leaves = [leaf for leaf in (x, weight, bias) if leaf is not None and leaf.requires_grad]
         found.append([y.detach(), *torch.autograd.grad((y.square() * weigh).sum(), leaves)])

@@ -9,6 +9,7 @@ the event-driven product give the same bits.
     add_rows    y += sum of the rows of W of one sample's values that are not zero
     multiply    Y += X W over chosen rows of W, which four samples share
     add_taps    y += sum over single connections, for a vector of samples
+    add_outer   Y += X^T G, the sum of outer products of rows, leaving out those of which X is zero
 
 Arrays are C-contiguous. Rows that are summed into, and those of W, are padded to whole vectors.
 
@@ -29,12 +30,11 @@ from numba.core import types
 from numba.extending import intrinsic
 from numba.np import arrayobj as _arrayobj
 
-from rheobase.kernels.vectors import BYTES, ROWS, WIDE, lanes
+from rheobase.kernels.vectors import BYTES, PRODUCT, ROWS, lanes
 
 cgutils: Any = _cgutils  # these have no types
 arrayobj: Any = _arrayobj
 
-PRODUCT = 4 if WIDE else 2  # vectors of columns at a time in `multiply`: these sums stay in registers
 TAPS = 4  # sums that `add_taps` makes side by side
 
 
@@ -318,3 +318,73 @@ def find(typing: Any, row: Any, size: Any, found: Any) -> Any:
         return builder.load(count)
 
     return types.intp(row, types.intp, found), generate
+
+
+@intrinsic
+def keep(typing: Any, row: Any, column: Any, kept: Any, to: Any) -> Any:
+    """Copy `ROWS` values of the flat `row` to the flat `kept`; 1 if one of them is not zero, 0 if none."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        e = _Emit(context, builder, row.dtype)
+        few = ir.VectorType(e.scalar, ROWS)
+        source = builder.gep(e.array(row, args[0]).data, [args[1]])
+        target = builder.gep(e.array(kept, args[2]).data, [args[3]])
+        values = builder.load(builder.bitcast(source, few.as_pointer()), align=e.size)
+        builder.store(values, builder.bitcast(target, few.as_pointer()), align=e.size)
+        differ = builder.fcmp_unordered("!=", values, ir.Constant(few, None))
+        bits = builder.bitcast(differ, ir.IntType(ROWS))
+        some = builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(ROWS), 0))
+        return builder.zext(some, ir.IntType(64))
+
+    return types.intp(row, types.intp, kept, types.intp), generate
+
+
+def _add_outer(width: int) -> Any:
+    @intrinsic
+    def add(
+        typing: Any, found: Any, count: Any, kept: Any, panel: Any, out: Any, row: Any, column: Any
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            e = _Emit(context, builder, kept.dtype)
+            found_at, kept_at = e.array(found, args[0]).data, e.array(kept, args[2]).data
+            panel_at = e.array(panel, args[3]).data
+            target = [e.pointer(out, args[4], builder.add(args[5], _int64(s)), args[6]) for s in range(ROWS)]
+            sums = e.registers(ROWS * width, lambda i: e.load(target[i // width], i % width))
+            with cgutils.for_range(builder, args[1]) as loop:
+                r = builder.sext(builder.load(builder.gep(found_at, [loop.index])), ir.IntType(64))
+                at = builder.gep(panel_at, [builder.mul(r, _int64(width * e.lanes))])
+                right = [e.load(at, i) for i in range(width)]
+                left = builder.gep(kept_at, [builder.mul(loop.index, _int64(ROWS))])
+                for i, total in enumerate(sums):
+                    if i % width == 0:
+                        factor = e.splat(builder.load(builder.gep(left, [_int64(i // width)])))
+                    builder.store(e.fma(factor, right[i % width], builder.load(total)), total)
+            for i, total in enumerate(sums):
+                e.store(builder.load(total), target[i // width], i % width)
+            return context.get_dummy_value()
+
+        index = types.intp
+        return types.void(found, index, kept, panel, out, index, index), generate
+
+    return add
+
+
+_outer1, _outer2, _outer3, _outer4 = (_add_outer(width) for width in range(1, 5))
+
+
+@compiled
+def add_outer(
+    found: Any, count: int, kept: Any, panel: Any, width: int, out: Any, row: int, column: int
+) -> None:
+    """out[row + s, column + j] += sum over q < count of kept[q, s] panel[found[q], j], for s < `ROWS`.
+
+    `kept` and `panel` are flat; the panel's rows have `width` vectors, at most `PRODUCT`.
+    """
+    if width == 1:
+        _outer1(found, count, kept, panel, out, row, column)
+    elif width == 2:
+        _outer2(found, count, kept, panel, out, row, column)
+    elif width == 3:
+        _outer3(found, count, kept, panel, out, row, column)
+    elif width == 4:
+        _outer4(found, count, kept, panel, out, row, column)

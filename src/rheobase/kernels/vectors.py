@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 
 WIDE = bool(llvm.get_host_cpu_features().get("avx512f", False))
 BYTES = 64 if WIDE else 32  # of a vector
+PRODUCT = 4 if WIDE else 2  # vectors of columns at a time in a product: its sums stay in registers
 ROWS = 4  # samples that share each load of the weights in a product
 
 
