@@ -67,6 +67,23 @@ class EvidenceAccumulation(GeneratedTask):
                 "log_every": 5,
             },
         },
+        # The same number of neurons, none of which adapts: for comparison.
+        "lif": {
+            "encoder": {"name": "sequence"},
+            "network": {"name": "recurrent", "hidden": [100], "weights": "normal"},
+            "neuron": {"name": "lif", "preset": "eprop", "threshold": 0.6, "refractory": 5.0},
+            "readout": {"name": "leaky_integrator"},
+            "loss": {"name": "cross_entropy_mean"},
+            "decoder": {"name": "membrane_mean", "window": 150},
+            "training": {
+                "steps": 150,
+                "batch_size": 64,
+                "learning_rate": 5e-3,
+                "schedule": "cosine",
+                "clip_norm": 1.0,
+                "log_every": 5,
+            },
+        },
     }
     classes: ClassVar[tuple[str, ...]] = ("left", "right")
     fitted_on: ClassVar[int] = 1000

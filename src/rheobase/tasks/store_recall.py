@@ -64,7 +64,7 @@ class StoreRecall(GeneratedTask):
             "loss": {"name": "cross_entropy_mean"},
             "decoder": {"name": "membrane_trace", "block": 200},
             "training": {
-                "steps": 100,
+                "steps": 200,
                 "batch_size": 64,
                 "learning_rate": 2e-2,
                 "schedule": "cosine",
