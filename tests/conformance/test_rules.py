@@ -14,7 +14,7 @@ from rheobase.networks.feed_forward import FeedForward
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
 from rheobase.neurons.lif import LIF
 from rheobase.registry import build, catalogue, name_of
-from rheobase.rules.base import Kind, LearningRule
+from rheobase.rules.base import Kind, LearningRule, Lesson, Outcome
 from rheobase.surrogate import Arctan
 
 each = pytest.mark.parametrize("cls", list(catalogue(LearningRule).values()))
@@ -38,11 +38,16 @@ def objective(record: Record) -> Tensor:
     return loss + 0.01 * record["hidden1.spikes"].sum(0).square().mean()
 
 
+def learn(rule: LearningRule, net: Network) -> Outcome:
+    memory = rule.begin(net, torch.Generator().manual_seed(0))
+    return rule.accumulate(net, Lesson(inputs(), objective, SIGNALS, torch.tensor([0, 1, 2, 0])), memory)
+
+
 @each
 def test_fills_every_gradient_and_steps_nothing(cls: type[LearningRule]) -> None:
     net = network()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    outcome = cls().accumulate(net, inputs(), objective, SIGNALS)
+    outcome = learn(cls(), net)
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.shape == parameter.shape
@@ -65,7 +70,7 @@ def test_frozen_parameters_stay_without_gradient(cls: type[LearningRule]) -> Non
     net = network()
     frozen = net.layers["dense1"].weight
     frozen.requires_grad_(False)
-    cls().accumulate(net, inputs(), objective, SIGNALS)
+    learn(cls(), net)
     assert frozen.grad is None
     assert net.layers["dense2"].weight.grad is not None
 
@@ -75,9 +80,9 @@ def test_gradients_accumulate(cls: type[LearningRule]) -> None:
     if cls().kind == "black-box":
         pytest.skip("draws new directions each time")
     net = network()
-    cls().accumulate(net, inputs(), objective, SIGNALS)
+    learn(cls(), net)
     once = [p.grad.clone() for p in net.parameters() if p.grad is not None]
-    cls().accumulate(net, inputs(), objective, SIGNALS)
+    learn(cls(), net)
     for parameter, gradient in zip(net.parameters(), once, strict=True):
         torch.testing.assert_close(parameter.grad, 2 * gradient)
 
@@ -87,3 +92,9 @@ def test_declares_its_kind_and_survives_a_file(cls: type[LearningRule]) -> None:
     assert cls().kind in get_args(Kind)
     assert cls().to_dict()["name"] == name_of(cls)
     assert build(LearningRule, cls().to_dict()) == cls()
+
+
+@each
+def test_says_what_it_trains_and_what_it_costs(cls: type[LearningRule]) -> None:
+    assert cls.trains
+    assert cls.cost

@@ -22,6 +22,7 @@ from rheobase.networks.convolutional import Convolutional
 from rheobase.networks.feed_forward import FeedForward
 from rheobase.networks.recurrent import Recurrent as RecurrentNetwork
 from rheobase.neurons.lif import LIF
+from rheobase.rules.base import Lesson
 from rheobase.rules.bptt import BPTT
 
 kinds = pytest.mark.parametrize("tau", [None, 5.0])
@@ -266,7 +267,7 @@ def test_truncated_backpropagation_sees_the_same_noise_in_both_of_its_passes() -
     gradients = []
     for truncation in (None, 5):
         net.zero_grad()
-        BPTT(truncation=truncation).accumulate(net, x, objective, ())
+        BPTT(truncation=truncation).accumulate(net, Lesson(x, objective), {})
         gradients.append(net.layers["dense"].weight.grad.clone())  # type: ignore[union-attr]
     assert float(gradients[0].abs().max()) > 0
     torch.testing.assert_close(gradients[1], gradients[0])

@@ -11,6 +11,7 @@ from rheobase.layers.network import Network, Record
 from rheobase.networks.feed_forward import FeedForward
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
 from rheobase.neurons.lif import LIF
+from rheobase.rules.base import Lesson
 from rheobase.rules.bptt import BPTT
 from rheobase.surrogate import Arctan
 
@@ -69,7 +70,7 @@ def expected(net: Network, x: Tensor | Constant, objective, window: int) -> dict
 @pytest.mark.parametrize("truncation", [None, 1, 3, 4, STEPS, 50])
 def test_gradients(truncation: int | None, objective, constant: bool) -> None:  # type: ignore[no-untyped-def]
     net, x = network(), inputs(constant)
-    outcome = BPTT(truncation=truncation).accumulate(net, x, objective, SIGNALS)
+    outcome = BPTT(truncation=truncation).accumulate(net, Lesson(x, objective, SIGNALS), {})
     want = expected(net, x, objective, truncation or STEPS)
     got = gradients(net)
     assert set(got) == set(want)

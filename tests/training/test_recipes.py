@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from rheobase.registry import catalogue
+from rheobase.registry import catalogue, name_of
 from rheobase.tasks.base import ImageClassification, Task
 from rheobase.training.experiment import Experiment
 from rheobase.training.objective import Objective
@@ -20,6 +21,19 @@ def test_a_recipe_goes_together(task: str, recipe: str) -> None:
     objective = Objective(experiment.loss, experiment.decoder, experiment.regularisers, network)
     assert set(objective.readout) <= set(network.signals())
     assert Experiment.from_tables(experiment.tables()) == experiment
+
+
+SETTINGS = [(task, rule) for task, cls in catalogue(Task).items() for rule in cls.settings]
+
+
+@pytest.mark.parametrize(("task", "rule"), SETTINGS)
+def test_settings_for_a_rule_go_together(task: str, rule: str) -> None:
+    """What a task lays over its recipe for another rule is there when that rule is chosen, and trains it."""
+    experiment = Experiment.from_recipe(task, overrides={"rule": rule})
+    assert name_of(type(experiment.rule)) == rule
+    network = build_network(experiment)
+    Objective(experiment.loss, experiment.decoder, experiment.regularisers, network)
+    experiment.rule.begin(network, torch.Generator())
 
 
 def test_image_tasks_have_the_same_recipes() -> None:

@@ -106,7 +106,9 @@ def _base(words: Words) -> tuple[Experiment, str]:
         named, file = None, named
     if file is None:
         recipe = words.given.get("--recipe", "default")
-        return Experiment.from_recipe(named or name_of(type(Experiment().task)), recipe), recipe
+        rule = words.given.get("--rule")
+        task = named or name_of(type(Experiment().task))
+        return Experiment.from_recipe(task, recipe, {"rule": rule} if rule else None), recipe
     if named is not None:
         raise ValueError(
             f"got the task '{named}' and the experiment file {file}, wanted one of the two: the file names "

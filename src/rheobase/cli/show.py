@@ -30,6 +30,7 @@ def _page(room: str, cls: type[Config]) -> str:
     from rheobase.cli.describe import first_line, shown_name
     from rheobase.cli.tables import glossary
     from rheobase.neurons.base import Neuron
+    from rheobase.rules.base import LearningRule
 
     default = cls()
     source = inspect.getmodule(cls)
@@ -40,6 +41,9 @@ def _page(room: str, cls: type[Config]) -> str:
     inputs = cls.inputs if issubclass(cls, Neuron) else ()
     if len(inputs) > 1:
         parts.append(f"Inputs\n  {', '.join(inputs)}, one after the other: {len(inputs)} values per neuron")
+    if isinstance(default, LearningRule):
+        entries = [("kind", default.kind), ("trains", default.trains), ("cost", default.cost)]
+        parts.append(f"Rule\n{glossary(entries)}")
     options = list(_options(cls, default))
     parts.append(f"Options\n{glossary(options) or '  none'}")
     for what in ("presets", "recipes"):

@@ -2,15 +2,23 @@
 
 It never steps an optimizer, so any rule goes with any optimizer, and with any substrate that turns
 `.grad` into a change of its weights.
+
+    memory = rule.begin(network, generator)                  # once
+    outcome = rule.accumulate(network, lesson, memory)       # for each batch
+    memory = outcome.memory
+
+What a rule keeps from one batch to the next (feedback weights, eligibility traces, a model of the network)
+is a value that the caller holds, like a network's state; so a checkpoint has it, and nothing is hidden.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from rheobase.config import Config
@@ -19,14 +27,36 @@ from rheobase.layers.network import Network, Record
 
 #: How a rule's direction relates to the gradient of the loss.
 Kind = Literal["exact", "truncated", "local", "black-box"]
+#: What a rule keeps between batches, by name. Never changed in place: an outcome has the next one.
+Memory: TypeAlias = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One batch, as a rule gets it.
+
+    Attributes:
+        inputs: `[T, B, ...]`, or a `Constant` input.
+        objective: The loss (a scalar) from a record.
+        record: Names of the signals that `objective` and `score` read.
+        targets: What the task wants, as in its `Batch`; None where there is nothing.
+        score: The task's metric on this batch (a scalar; it need not have a derivative) from a record.
+    """
+
+    inputs: Tensor | Constant
+    objective: Callable[[Record], Tensor]
+    record: tuple[str, ...] = ()
+    targets: Tensor | None = None
+    score: Callable[[Record], Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a rule saw while it worked: the batch's loss, and the network's record (detached)."""
+    """What a rule saw while it worked: the batch's loss, the network's record (detached), and its memory."""
 
     loss: Tensor
     record: Record
+    memory: Memory = field(default_factory=dict)
 
 
 class LearningRule(Config, ABC):
@@ -34,24 +64,36 @@ class LearningRule(Config, ABC):
 
     room: ClassVar[str] = "rheobase.rules"
 
+    trains: ClassVar[str]
+    """What it can train, in words: which parameters of which networks."""
+    cost: ClassVar[str]
+    """What it costs per time step, in words: operations and memory, and what memory grows with."""
+    descends: ClassVar[bool] = True
+    """Whether its direction estimates the loss's gradient, so that the angle between them says how well."""
+
     @property
     @abstractmethod
     def kind(self) -> Kind:
         """How the direction relates to the gradient of the loss."""
 
+    def begin(self, network: Network, generator: torch.Generator) -> Memory:
+        """What it keeps, before the first batch.
+
+        Args:
+            network: The network that it will train.
+            generator: Where random numbers come from, also those for later (as a seed in the memory).
+
+        Raises:
+            ValueError: If it cannot train such a network, with what it can.
+        """
+        return {}
+
     @abstractmethod
-    def accumulate(
-        self,
-        network: Network,
-        inputs: Tensor | Constant,
-        objective: Callable[[Record], Tensor],
-        record: Sequence[str],
-    ) -> Outcome:
+    def accumulate(self, network: Network, lesson: Lesson, memory: Memory) -> Outcome:
         """Add the update direction for this batch to each trainable parameter's `.grad`.
 
         Args:
             network: The network; its parameters' `.grad` are changed, nothing else.
-            inputs: `[T, B, ...]`, or a `Constant` input.
-            objective: The loss (a scalar) from a record.
-            record: Names of the signals that `objective` reads.
+            lesson: The batch.
+            memory: What `begin`, or the outcome of the batch before, says.
         """

@@ -13,7 +13,7 @@ Williams & Peng, Neural Computation 2 (1990) for truncation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from torch import Tensor
 from rheobase.config import option
 from rheobase.kernels.constant import Constant
 from rheobase.layers.network import Network, NetworkState, Record
-from rheobase.rules.base import Kind, LearningRule, Outcome
+from rheobase.rules.base import Kind, LearningRule, Lesson, Memory, Outcome
 
 
 class BPTT(LearningRule):
@@ -31,6 +31,9 @@ class BPTT(LearningRule):
     ('exact', 'truncated')
     """
 
+    trains: ClassVar[str] = "every parameter of any network"
+    cost: ClassVar[str] = "about three forward passes; keeps every step (or a window, if truncated)"
+
     truncation: int | None = option(
         default=None, at_least=1, unit="steps", help="cut the gradient between windows this long"
     )
@@ -39,13 +42,8 @@ class BPTT(LearningRule):
     def kind(self) -> Kind:
         return "exact" if self.truncation is None else "truncated"
 
-    def accumulate(
-        self,
-        network: Network,
-        inputs: Tensor | Constant,
-        objective: Callable[[Record], Tensor],
-        record: Sequence[str],
-    ) -> Outcome:
+    def accumulate(self, network: Network, lesson: Lesson, memory: Memory) -> Outcome:
+        inputs, objective, record = lesson.inputs, lesson.objective, lesson.record
         steps = inputs.shape[0]
         if self.truncation is None or self.truncation >= steps:
             seen = network(inputs, record=record)

@@ -132,6 +132,10 @@ class Task(Config, ABC):
     """The number that says how good predictions are."""
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {"default": {}}
     """Named choices for an experiment on this task: nested tables of options, "default" first."""
+    settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """What goes with a rule on this task, by the rule's name: tables that are laid over a recipe of another
+    rule when this one is chosen in its place (a learning rate, say). A rule without an entry takes the
+    recipe as it is."""
 
     validation: float = option(
         default=0.0, at_least=0, at_most=0.9, help="share of the training data held out to select models on"

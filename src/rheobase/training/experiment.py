@@ -121,6 +121,8 @@ class Experiment(Config):
     ) -> Experiment:
         """A task's named recipe, with `overrides` (nested tables, as in a file) on top.
 
+        Where these choose another rule than the recipe's, the task's settings for that rule come between.
+
         Raises:
             ValueError: If the task, the recipe, a table, an option or a value does not exist.
         """
@@ -129,6 +131,9 @@ class Experiment(Config):
             raise ValueError(unknown(f"recipe of {name_of(kind)}", recipe, kind.recipes))
         own = task.to_dict() if isinstance(task, Task) else {"name": task}
         tables = merge(merge(cls().to_dict(), {"task": own}), kind.recipes[recipe])
+        chosen = name_in((overrides or {}).get("rule"))
+        if chosen and chosen != name_in(tables["rule"]):
+            tables = merge(merge(tables, {"rule": chosen}), kind.settings.get(chosen, {}))
         return cls.from_tables(merge(tables, overrides or {}))
 
     @classmethod
@@ -165,6 +170,14 @@ class Experiment(Config):
         tables = {key: value for key, value in self.to_dict().items() if key != "name"}
         del tables["training"]["name"]
         return tables
+
+
+def name_in(table: Any) -> str:
+    """The registry name in what stands for a choice: an object, a table or a name; empty if there is none."""
+    if isinstance(table, Config):
+        return name_of(type(table))
+    name = table.get("name", "") if isinstance(table, Mapping) else table or ""
+    return str(name).replace("-", "_").lower()
 
 
 def _training(table: Any) -> Training:

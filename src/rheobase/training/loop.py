@@ -5,9 +5,9 @@ directions into `.grad`, clip, step the optimizer, rewire connections that are t
 steps, and at the end of an epoch, the step is *watched*: it is logged and its spikes are counted. Between
 watched steps nothing waits for a number.
 
-All that decides what comes next is in a checkpoint: weights, optimizer, random states, sums of the epoch
-and the place in it (an epoch's order is drawn again from the random state at its start). So a run that
-was killed goes on to the same bits, on the same machine with as many threads.
+All that decides what comes next is in a checkpoint: weights, optimizer, the rule's memory, random states,
+sums of the epoch and the place in it (an epoch's order is drawn again from the random state at its start).
+So a run that was killed goes on to the same bits, on the same machine with as many threads.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rheobase.layers.network import Network
+from rheobase.layers.network import Network, Record
 from rheobase.layers.noise import renew_noise
 from rheobase.layers.rewire import rewire
 from rheobase.registry import unknown
-from rheobase.rules.base import Outcome
+from rheobase.rules.base import Lesson, Memory, Outcome
 from rheobase.tasks.base import Splits
 from rheobase.training.augment import shift_images
 from rheobase.training.board import Board
@@ -51,7 +51,7 @@ from rheobase.training.optimizers import (
     set_learning_rate,
 )
 from rheobase.training.restore import load_weights
-from rheobase.training.seeding import Generators
+from rheobase.training.seeding import Generators, generator
 from rheobase.training.setup import build_objective, initial_network
 from rheobase.training.tally import Tally
 
@@ -84,6 +84,7 @@ class Trainer:
         self.optimizer = make_optimizer(experiment.training, self.network.parameters())
         self._clipped = _clipped(experiment.training.clip_only, self.network)
         self.generators = Generators.from_seed(experiment.training.seed)
+        self.memory: Memory = experiment.rule.begin(self.network, generator(experiment.training.seed, "rule"))
         self.place = Place()
         self.clock = Clock()
         self._order = self.generators.order.get_state()  # at the start of the current epoch
@@ -117,6 +118,7 @@ class Trainer:
         tensors = {
             **_prefixed("model", self.network.state_dict()),
             **_prefixed("optimizer", optimizer_tensors(self.optimizer)),
+            **_prefixed("rule", self.memory),
             **_prefixed("rng", rng),
             **_prefixed("epoch", self._tally.state()),
         }
@@ -137,6 +139,7 @@ class Trainer:
         values = checkpoint.values
         load_weights(self.network, checkpoint, self.folder.checkpoints)
         restore_optimizer(self.optimizer, checkpoint.group("optimizer"), values["optimizer"])
+        self.memory = checkpoint.group("rule")
         self.generators.restore(checkpoint.group("rng"))
         self._order = self.generators.order.get_state()
         self._tally.restore(checkpoint.group("epoch"))
@@ -210,7 +213,10 @@ class Trainer:
             names = tuple(dict.fromkeys((*names, *self.objective.spikes.values())))
         self.optimizer.zero_grad(set_to_none=True)
         objective = functools.partial(self.objective.loss, targets=batch.targets, mask=batch.mask)
-        outcome = experiment.rule.accumulate(self.network, sequence, objective, names)
+        score = functools.partial(self._score, targets=batch.targets, mask=batch.mask)
+        lesson = Lesson(sequence, objective, names, batch.targets, score)
+        outcome = experiment.rule.accumulate(self.network, lesson, self.memory)
+        self.memory = outcome.memory
         rate = learning_rate(training, self.place.step, self.steps)
         norm = self._clip(watched)
         loss = math.nan
@@ -227,6 +233,10 @@ class Trainer:
         if watched:
             rates = self._count(outcome, len(indices) * sequence.shape[0])
             self._log_step(loss, float(scores.float().mean()), rates, rate, log, board, console)
+
+    def _score(self, record: Record, targets: Tensor, mask: Tensor | None) -> Tensor:
+        predictions = self.objective.predictions(record)
+        return self.experiment.task.scoring(predictions, targets, mask).float().mean()
 
     def _clip(self, watched: bool) -> Tensor:
         """Clip the gradient if asked to; its norm before (if clipped or watched)."""

@@ -19,7 +19,16 @@ import torch
 from torch import Tensor
 
 Purpose = Literal[
-    "weights", "order", "encoder", "augmentation", "evaluation", "modules", "settling", "rewiring", "noise"
+    "weights",
+    "order",
+    "encoder",
+    "augmentation",
+    "evaluation",
+    "modules",
+    "settling",
+    "rewiring",
+    "noise",
+    "rule",
 ]
 
 
