@@ -41,6 +41,7 @@ class Lesson:
         record: Names of the signals that `objective` and `score` read.
         targets: What the task wants, as in its `Batch`; None where there is nothing.
         score: The task's metric on this batch (a scalar; it need not have a derivative) from a record.
+        higher_is_better: Of the score.
     """
 
     inputs: Tensor | Constant
@@ -48,6 +49,7 @@ class Lesson:
     record: tuple[str, ...] = ()
     targets: Tensor | None = None
     score: Callable[[Record], Tensor] | None = None
+    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         objective = functools.partial(self.objective.loss, targets=batch.targets, mask=batch.mask)
         score = functools.partial(self._score, targets=batch.targets, mask=batch.mask)
-        lesson = Lesson(sequence, objective, names, batch.targets, score)
+        lesson = Lesson(sequence, objective, names, batch.targets, score, experiment.task.higher_is_better)
         outcome = experiment.rule.accumulate(self.network, lesson, self.memory)
         self.memory = outcome.memory
         rate = learning_rate(training, self.place.step, self.steps)
