@@ -1,0 +1,1 @@
+"""Laws of devices, one per file (see `rheobase.crossbar.devices.base`)."""

@@ -1,0 +1,371 @@
+"""What a device is: how the conductance of its cells answers to pulses, is read, and drifts.
+
+Conductances are normalised: g = 0 stands for the nominal `g_min` and g = 1 for the nominal `g_max`,
+
+    G = g_min + g (g_max - g_min)   in siemens (`siemens`, `normalised`)
+
+An array of cells is a value that the caller holds: tensors by name (`Cells`), of which "g" is always there.
+
+    cells = device.fresh((128, 784), generator)         # drawn, with device-to-device variation
+    cells = device.pulse(cells, up, down, generator)    # whole numbers of pulses per cell
+    g = device.read(cells, generator)                   # as a sensing circuit sees it
+
+A law says what one pulse does on average, `increase` and `decrease`. The rest is common to all, and here:
+
+    pulse        g <- clip(g +- gain (step + sigma xi), low, high), pulse after pulse
+    gain         1 + step_d2d xi +- asymmetry_d2d xi' (or e^(step_d2d xi)), drawn once per cell; never below 0
+    low, high    0 + low_d2d xi, 1 + high_d2d xi, drawn once per cell; never below 0 siemens
+    sigma        cycle-to-cycle spread of one step: c2c times the step, unless the law says otherwise
+    write noise  a hidden conductance takes the pulses; what is seen is hidden + write_noise xi, drawn anew
+                 for the cells that were pulsed
+    leak         with each write, of all cells, g <- rest + (g - rest)(1 - 1/lifetime)
+    retention    in time, g <- rest + (g - rest) e^(-t/retention)
+    read noise   G (1 + read_noise xi)
+    stuck cells  shares of cells fixed at g_min, at g_max, or never formed (0 S), which no pulse moves
+
+with xi standard normal. Without a generator (`None`) there is no noise, and `fresh` draws no variation: the
+mean response. Everything is differentiable with respect to what the cells hold.
+
+The parameters follow aihwkit's pulsed devices (Rasch et al., "A flexible and fast PyTorch toolkit for
+simulating training and inference on analog crossbar arrays", IEEE AICAS 2021), in units of the range instead
+of weights. Not modelled: current-voltage nonlinearity, pulses of other height or width than the law's, and
+temperature.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from rheobase.config import Config, option
+from rheobase.registry import name_of, unknown
+
+#: What is known of each cell, by name; never changed in place.
+Cells: TypeAlias = Mapping[str, Tensor]
+
+
+class Device(Config, ABC):
+    """A kind of memory cell. A subclass has the parameters of its law, `increase` and `decrease`."""
+
+    room: ClassVar[str] = "rheobase.crossbar.devices"
+    #: Named sets of options, each from a source named beside it.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: Whether a cell can only be raised in steps, and is lowered by a reset (all of `decrease`) instead.
+    one_sided: ClassVar[bool] = False
+    #: Whether n pulses together vary by c2c sqrt(n) of the range (and the law has a `closed` solution).
+    noise_at_end: ClassVar[bool] = False
+
+    g_min: float = option(default=1e-7, unit="S", at_least=0, help="nominal lowest conductance")
+    g_max: float = option(default=1e-5, unit="S", above=0, help="nominal highest conductance")
+    step_d2d: float = option(
+        default=0.0, at_least=0, help="spread of the steps from device to device, relative"
+    )
+    step_d2d_lognormal: bool = option(default=False, help="whether that spread is log-normal")
+    asymmetry_d2d: float = option(default=0.0, at_least=0, help="spread of up against down steps, relative")
+    low_d2d: float = option(
+        default=0.0, at_least=0, help="spread of the lower bound, as a share of the range"
+    )
+    high_d2d: float = option(
+        default=0.0, at_least=0, help="spread of the upper bound, as a share of the range"
+    )
+    c2c: float = option(default=0.0, at_least=0, help="spread of a step from pulse to pulse, relative")
+    write_noise: float = option(
+        default=0.0, at_least=0, help="spread of what is seen after a write, of the range"
+    )
+    read_noise: float = option(
+        default=0.0, at_least=0, help="spread of a read, as a share of the conductance"
+    )
+    rest: float = option(default=0.0, help="where conductances relax to, normalised")
+    lifetime: float | None = option(default=None, above=1, unit="writes", help="of a conductance that leaks")
+    retention: float | None = option(default=None, above=0, unit="s", help="time constant of relaxation")
+    retention_d2d: float = option(default=0.0, at_least=0, help="spread of lifetime and retention, relative")
+    stuck_low: float = option(default=0.0, at_least=0, at_most=1, help="share of cells fixed at g_min")
+    stuck_high: float = option(default=0.0, at_least=0, at_most=1, help="share of cells fixed at g_max")
+    unformed: float = option(default=0.0, at_least=0, at_most=1, help="share of cells that conduct nothing")
+    up_volts: float = option(default=1.0, unit="V", help="height of a potentiating pulse")
+    down_volts: float = option(default=-1.0, unit="V", help="height of a depressing pulse")
+    up_seconds: float = option(default=1e-7, unit="s", above=0, help="width of a potentiating pulse")
+    down_seconds: float = option(default=1e-7, unit="s", above=0, help="width of a depressing pulse")
+    read_volts: float = option(default=0.1, unit="V", help="height of a read pulse")
+    read_seconds: float = option(default=1e-8, unit="s", above=0, help="width of a read pulse")
+
+    def validate(self) -> None:
+        if self.g_min >= self.g_max:
+            raise ValueError(
+                f"{type(self).__name__}: got g_min {self.g_min} S and g_max {self.g_max} S, "
+                "wanted g_min below g_max"
+            )
+        faulty = self.stuck_low + self.stuck_high + self.unformed
+        if faulty > 1:
+            raise ValueError(
+                f"{type(self).__name__}: stuck_low, stuck_high and unformed come to {faulty:g}, "
+                "wanted shares of at most 1 together"
+            )
+
+    # ---- the law
+
+    @abstractmethod
+    def increase(self, g: Tensor, cells: Cells) -> Tensor:
+        """The mean change of g by one potentiating pulse, of a cell with gain 1: at least 0, shaped as g."""
+
+    @abstractmethod
+    def decrease(self, g: Tensor, cells: Cells) -> Tensor:
+        """The mean change of g by one depressing pulse, as a positive number, shaped as g."""
+
+    def spread(self, g: Tensor, step: Tensor, cells: Cells, *, up: bool) -> Tensor:
+        """The standard deviation of one pulse's change, whose mean (with the cell's gain) is `step`."""
+        return self.c2c * step
+
+    def closed(self, g: Tensor, pulses: Tensor, cells: Cells, *, up: bool) -> Tensor | None:
+        """g after several noiseless pulses at once, where the law has a solution that is exact; else None."""
+        return None
+
+    # ---- cells
+
+    def fresh(
+        self,
+        shape: Sequence[int],
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Cells:
+        """New cells of this shape, at their lowest conductance.
+
+        Args:
+            shape: Of the array; any.
+            generator: Where the variation from cell to cell is drawn from; None for nominal cells.
+            dtype: float32 or float64.
+        """
+        cells: dict[str, Tensor] = {}
+
+        def normal() -> Tensor:
+            if generator is None:
+                return torch.zeros(tuple(shape), dtype=dtype)
+            return torch.randn(tuple(shape), generator=generator, dtype=dtype)
+
+        if self.step_d2d or self.asymmetry_d2d:
+            common = self.step_d2d * normal()
+            gain = common.exp() if self.step_d2d_lognormal else 1 + common
+            tilt = self.asymmetry_d2d * normal()
+            cells |= {"gain_up": (gain + tilt).clamp(min=0), "gain_down": (gain - tilt).clamp(min=0)}
+        if self.low_d2d or self.high_d2d:
+            one, other = self.low_d2d * normal(), 1 + self.high_d2d * normal()
+            cells |= {"low": torch.minimum(one, other), "high": torch.maximum(one, other)}
+            cells |= {name: cells[name].clamp(min=self.unformed_g) for name in ("low", "high")}
+        if self.retention_d2d and (self.retention or self.lifetime):
+            cells["persistence"] = (1 + self.retention_d2d * normal()).abs().clamp(min=1e-3)
+        cells["g"] = cells["low"].clone() if "low" in cells else torch.zeros(tuple(shape), dtype=dtype)
+        if self.stuck_low + self.stuck_high + self.unformed > 0 and generator is not None:
+            cells |= self._stuck(cells["g"], generator)
+        if self.write_noise:
+            cells["hidden"] = cells["g"].clone()
+        return cells
+
+    def _stuck(self, g: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        lot = torch.rand(g.shape, generator=generator, dtype=g.dtype)
+        low, high = self.stuck_low, self.stuck_low + self.stuck_high
+        g = torch.where(lot < high, 1.0, g)
+        g = torch.where(lot < low, 0.0, g)
+        unformed = (lot >= high) & (lot < high + self.unformed)
+        return {"g": torch.where(unformed, self.unformed_g, g), "stuck": lot < high + self.unformed}
+
+    def place(self, cells: Cells, g: Tensor) -> Cells:
+        """The cells with these conductances, as if they could simply be set: each within its bounds."""
+        low, high = self.bounds(cells)
+        placed = _clip(g.to(cells["g"].dtype).expand(cells["g"].shape), low, high)
+        return self._settled(cells, placed, placed)
+
+    def bounds(self, cells: Cells) -> tuple[Tensor | float, Tensor | float]:
+        """The lowest and the highest g that pulses can reach, per cell or for all."""
+        return cells.get("low", 0.0), cells.get("high", 1.0)
+
+    # ---- pulses
+
+    def pulse(
+        self, cells: Cells, up: Tensor, down: Tensor, generator: torch.Generator | None = None
+    ) -> Cells:
+        """The cells after `up` potentiating and then `down` depressing pulses.
+
+        Args:
+            cells: As they are.
+            up, down: Pulses per cell, whole numbers of at least 0, shaped as the cells.
+            generator: Where noise comes from; None for the mean response.
+        """
+        present = cells.get("hidden", self.conductance(cells) if self.drifts else cells["g"])
+        if self.lifetime is not None:
+            keep = 1 - 1 / (self.lifetime * cells.get("persistence", torch.ones((), dtype=present.dtype)))
+            present = self.rest + (present - self.rest) * keep
+        g = present
+        for counts, rising in ((up, True), (down, False)):
+            counts = counts if "stuck" not in cells else torch.where(cells["stuck"], 0, counts)
+            chosen = counts.flatten().nonzero().flatten()
+            if len(chosen):
+                there = _at(cells, chosen, g.shape)
+                moved = self._train(g.flatten()[chosen], counts.flatten()[chosen], there, rising, generator)
+                g = g.flatten().index_put((chosen,), moved).reshape(g.shape)
+        seen = g
+        touched = (up > 0) | (down > 0)
+        if self.write_noise and generator is not None:
+            noise = self.write_noise * torch.randn(g.shape, generator=generator, dtype=g.dtype)
+            seen = torch.where(touched, g + noise, cells["g"]).clamp(min=self.unformed_g)
+        return self._settled(cells, g, seen, touched)
+
+    def _settled(self, cells: Cells, g: Tensor, seen: Tensor, touched: Tensor | None = None) -> Cells:
+        """The cells with new conductances (those that are stuck keep theirs)."""
+        new = dict(cells)
+        stuck = cells.get("stuck")
+        new["g"] = seen if stuck is None else torch.where(stuck, cells["g"], seen)
+        if "hidden" in cells:
+            new["hidden"] = g if stuck is None else torch.where(stuck, cells["hidden"], g)
+        return new
+
+    def _train(
+        self, g: Tensor, counts: Tensor, cells: Cells, up: bool, generator: torch.Generator | None
+    ) -> Tensor:
+        """g after `counts` (all above 0) pulses of one sign; all arguments one-dimensional."""
+        low, high = self.bounds(cells)
+        quiet = generator is None or not self.noisy
+        solved = self.closed(g, counts, cells, up=up) if quiet or self.noise_at_end else None
+        if solved is not None:
+            if not quiet:
+                noise = torch.randn(g.shape, generator=generator, dtype=g.dtype)
+                solved = solved + self.c2c * counts.to(g.dtype).sqrt() * noise
+            return _clip(solved, low, high)
+        done = 0
+        result, place = g, torch.arange(len(g))
+        while len(place):
+            g = _clip(g + self._one(g, cells, up, generator), low, high)
+            done += 1
+            left = counts > done
+            if bool(left.all()):
+                continue
+            result = result.index_put((place,), g)
+            keep = left.nonzero().flatten()
+            g, counts, place = g[keep], counts[keep], place[keep]
+            cells = {name: value[keep] if value.dim() else value for name, value in cells.items()}
+            low, high = self.bounds(cells)
+        return result
+
+    def _one(self, g: Tensor, cells: Cells, up: bool, generator: torch.Generator | None) -> Tensor:
+        """The change by one pulse."""
+        step = self.increase(g, cells) if up else self.decrease(g, cells)
+        step = gain_of(cells, up) * step
+        if generator is not None and self.noisy:
+            noise = torch.randn(g.shape, generator=generator, dtype=g.dtype)
+            step = step + self.spread(g, step, cells, up=up) * noise
+        return step if up else -step
+
+    @property
+    def noisy(self) -> bool:
+        """Whether pulses vary from one to the next."""
+        return self.c2c > 0
+
+    @property
+    def drifts(self) -> bool:
+        """Whether conductances are a function of the time since the last write."""
+        return False
+
+    def typical_steps(self) -> tuple[float, float]:
+        """The mean change of g by one pulse up and by one down, averaged over the range of a nominal cell."""
+        g = torch.linspace(0, 1, 65, dtype=torch.float64)
+        cells = self.fresh(g.shape, dtype=torch.float64)
+        cells = {**cells, "g": g}
+        rises = torch.minimum(self.increase(g, cells), 1 - g)
+        falls = torch.minimum(self.decrease(g, cells), g)
+        return float(rises.mean()), float(falls.mean())
+
+    # ---- what is read
+
+    def conductance(self, cells: Cells) -> Tensor:
+        """g as a noiseless read finds it now."""
+        return cells["g"]
+
+    def read(
+        self, cells: Cells, generator: torch.Generator | None = None, time_s: float | None = None
+    ) -> Tensor:
+        """g as a read finds it, with its noise, `time_s` seconds from now."""
+        later = cells if time_s is None else self.drift(cells, time_s, generator)
+        g = self.conductance(later)
+        if generator is None:
+            return g
+        spread = self.read_spread(g, later)
+        if spread is None:
+            return g
+        return g + spread * torch.randn(g.shape, generator=generator, dtype=g.dtype)
+
+    def read_spread(self, g: Tensor, cells: Cells) -> Tensor | None:
+        """The standard deviation of a read, normalised; None for no noise."""
+        return self.read_noise * (g - self.unformed_g) if self.read_noise else None
+
+    def drift(self, cells: Cells, seconds: float, generator: torch.Generator | None = None) -> Cells:
+        """The cells some time later."""
+        if self.retention is None or seconds == 0:
+            return cells
+        rate = 1 / (self.retention * cells.get("persistence", torch.ones((), dtype=cells["g"].dtype)))
+        keep = torch.exp(-seconds * rate)
+
+        def relaxed(g: Tensor) -> Tensor:
+            return self.rest + (g - self.rest) * keep
+
+        return self._settled(cells, relaxed(cells.get("hidden", cells["g"])), relaxed(cells["g"]))
+
+    # ---- units and energy
+
+    @property
+    def unformed_g(self) -> float:
+        """The g of a cell that conducts nothing."""
+        return -self.g_min / (self.g_max - self.g_min)
+
+    def siemens(self, g: Tensor) -> Tensor:
+        """Conductances in siemens from normalised ones."""
+        return self.g_min + g * (self.g_max - self.g_min)
+
+    def normalised(self, conductance: Tensor) -> Tensor:
+        """Normalised conductances from those in siemens."""
+        return (conductance - self.g_min) / (self.g_max - self.g_min)
+
+    def pulse_energy(self, g: Tensor, up: Tensor, down: Tensor) -> Tensor:
+        """The energy in joule of these pulses on cells of (mean) conductance g: V^2 G t each."""
+        per_siemens = self.up_volts**2 * self.up_seconds * up + self.down_volts**2 * self.down_seconds * down
+        return self.siemens(g) * per_siemens
+
+    def read_energy(self, g: Tensor) -> Tensor:
+        """The energy in joule of reading each cell once with full voltage: V^2 G t."""
+        return self.siemens(g) * (self.read_volts**2 * self.read_seconds)
+
+    # ---- presets
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """The device with a named set of options (`presets`), and `changes` on top.
+
+        Raises:
+            ValueError: If there is no such preset.
+        """
+        if name not in cls.presets:
+            raise ValueError(unknown(f"preset of {name_of(cls)}", name, cls.presets))
+        return cls(**{**cls.presets[name], **changes})
+
+
+def gain_of(cells: Cells, up: bool) -> Tensor | float:
+    """The factor on steps of each cell, or 1."""
+    return cells.get("gain_up" if up else "gain_down", 1.0)
+
+
+def _clip(g: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        return torch.minimum(
+            torch.maximum(g, torch.as_tensor(low, dtype=g.dtype)), torch.as_tensor(high, dtype=g.dtype)
+        )
+    return g.clamp(low, high)
+
+
+def _at(cells: Cells, chosen: Tensor, shape: torch.Size) -> Cells:
+    """What is known of some cells: one-dimensional, but for what is known of the array as a whole."""
+    return {
+        name: value.expand(shape).flatten()[chosen] if value.dim() else value for name, value in cells.items()
+    }
