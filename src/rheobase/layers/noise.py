@@ -36,7 +36,17 @@ from rheobase.registry import unknown
 STEP, LAST = "step", "noise"  # state: time steps gone by, int64 []; u of the last one, `[B, ...]`
 
 
-class Noise(Stateful):
+class Keyed(nn.Module):
+    """What draws random numbers that are the same at each call until it gets another key (`renew_noise`).
+
+    Attributes:
+        key: The seed of its numbers, any whole number.
+    """
+
+    key: int
+
+
+class Noise(Stateful, Keyed):
     """Adds Gaussian noise; in training and in evaluation alike, as it belongs to the model.
 
     Args:
@@ -116,7 +126,7 @@ class Noise(Stateful):
 
 
 def renew_noise(network: nn.Module, generator: torch.Generator) -> None:
-    """Give each noise layer in `network` a new key, drawn from `generator` (untouched if there is none).
+    """Give each source of noise in `network` a new key, drawn from `generator` (untouched if there is none).
 
     >>> noise = Noise(1.0)
     >>> renew_noise(noise, torch.Generator().manual_seed(0))
@@ -124,7 +134,7 @@ def renew_noise(network: nn.Module, generator: torch.Generator) -> None:
     False
     """
     for module in network.modules():
-        if isinstance(module, Noise):
+        if isinstance(module, Keyed):
             module.key = int(torch.randint(2**63 - 1, (), generator=generator))
 
 
