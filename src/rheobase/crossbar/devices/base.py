@@ -179,6 +179,10 @@ class Device(Config, ABC):
         placed = _clip(g.to(cells["g"].dtype).expand(cells["g"].shape), low, high)
         return self._settled(cells, placed, placed)
 
+    def program(self, cells: Cells, target: Tensor, generator: torch.Generator | None = None) -> Cells:
+        """The cells as the device's own iterative programming leaves them (`place` if it has none)."""
+        return self.place(cells, target)
+
     def bounds(self, cells: Cells) -> tuple[Tensor | float, Tensor | float]:
         """The lowest and the highest g that pulses can reach, per cell or for all."""
         return cells.get("low", 0.0), cells.get("high", 1.0)

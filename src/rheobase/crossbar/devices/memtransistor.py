@@ -19,6 +19,8 @@ Cells hold their gate voltages, "gate", in V: one for the array, for each row (a
 (an output; `[outputs, 1]`) or cell. Change them there; gradients flow through reads (window) and pulses
 (step).
 
+The window's absolute scale, 10 nS to 3 uS, is an assumption; its ratio is the measured one.
+
 Not modelled: drift of the gate's threshold, sneak currents, a second gate (Lee et al., Advanced Functional
 Materials 30, 2020), pulses of other shapes.
 """
