@@ -1,5 +1,37 @@
 """Learning rules, one per file, behind one interface (see `rheobase.rules.base`)."""
 
-from rheobase.rules import base, bptt, candidates, members, noise
+from rheobase.rules import (
+    base,
+    bptt,
+    candidates,
+    cmaes,
+    estimates,
+    evolution,
+    low_rank_es,
+    members,
+    noise,
+    open_es,
+    perturbing,
+    pgpe,
+    shaping,
+    snes,
+    spsa,
+)
 
-__all__ = ["base", "bptt", "candidates", "members", "noise"]
+__all__ = [
+    "base",
+    "bptt",
+    "candidates",
+    "cmaes",
+    "estimates",
+    "evolution",
+    "low_rank_es",
+    "members",
+    "noise",
+    "open_es",
+    "perturbing",
+    "pgpe",
+    "shaping",
+    "snes",
+    "spsa",
+]
