@@ -37,7 +37,7 @@ def test_values_arrive(run_folder: Path) -> None:
         ("environment.json", b"", "not JSON"),
         ("metrics.jsonl", b'{"kind": "step"\n{"kind": "step"}\n', "line 1: not JSON"),
         ("metrics.jsonl", b'{"kind": "step"\n', "line 1: not JSON"),
-        ("metrics.jsonl", b'{"kind": "stop"}\n', "wanted step, epoch or warning"),
+        ("metrics.jsonl", b'{"kind": "stop"}\n', "wanted step, epoch, warning or cosine"),
         ("metrics.jsonl", b'{"kind": "step", "step": 1.5}\n', "'step' is 1.5, wanted a whole number"),
         ("metrics.jsonl", b'{"kind": "step", "step": 1, "loss": "x"}\n', "'loss' is 'x', wanted a number"),
         ("metrics.jsonl", b'{"kind": "epoch", "epoch": 1, "step": 1, "train": 3}\n', "wanted a table"),

@@ -8,7 +8,7 @@ keeps the recipe's options where the recipe names the same thing, and starts afr
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,15 @@ class Plan:
     base: Experiment
     recipe: str  # empty for an experiment file
     parts: Mapping[str, Any]  # the fields of `base`, with the choices made
+    words: Words = Words()
+
+    def with_rule(self, name: str) -> Plan:
+        """The plan, had the words named this learning rule.
+
+        Raises:
+            ValueError: If there is none of this name.
+        """
+        return plan(replace(self.words, given={**self.words.given, "--rule": name}))
 
     def experiment(self, changes: Mapping[str, Any]) -> Experiment:
         """The experiment with `changes` (nested tables of options) on top.
@@ -93,7 +102,7 @@ def plan(words: Words) -> Plan:
     for name, hint in hints_of(Experiment).items():
         if is_config(hint) and hasattr(hint, "room"):
             parts[name] = _choose(hint, parts[name], f"--{name}", words.given)
-    return Plan(base, recipe, parts)
+    return Plan(base, recipe, parts, words)
 
 
 def _base(words: Words) -> tuple[Experiment, str]:

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 from rheobase.files import write_text
 from rheobase.report.answers import answer_plots, spectrum_plots, trace_plots
@@ -83,9 +84,11 @@ def render_page(run: Run) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    template = files("rheobase.report").joinpath("template.html").read_text(encoding="utf-8")
+    room = files("rheobase.report")
+    template = room.joinpath("template.html").read_text(encoding="utf-8")
     return str(
         environment.from_string(template).render(
+            style=Markup(room.joinpath("page.css").read_text(encoding="utf-8")),
             name=run.folder.resolve().name,
             title=_title(run),
             verdict=_verdict(run),

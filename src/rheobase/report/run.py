@@ -1,8 +1,8 @@
 """A run folder as one value. Whatever is not there yet is None or empty; whatever is broken is an error.
 
 The folder holds `experiment.toml`, `environment.json`, `metrics.jsonl` (one object a line, of the kinds
-step, epoch and warning), `summary.json` (written at the end) and the inspection (see `inspection.py`).
-Checkpoints and TensorBoard events are not read.
+step, epoch, warning and cosine), `summary.json` (written at the end) and the inspection (see
+`inspection.py`). Checkpoints and TensorBoard events are not read.
 """
 
 from __future__ import annotations
@@ -66,6 +66,16 @@ class HealthWarning:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """The cosine of the rule's direction to the exact gradient at a step, over all parameters and by layer;
+    NaN where there was no angle."""
+
+    step: int
+    whole: float
+    layers: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Metrics:
     """What `metrics.jsonl` holds; `cut` if its last line was never finished (the run was killed)."""
 
@@ -74,6 +84,7 @@ class Metrics:
     warnings: tuple[HealthWarning, ...]
     metric: str
     cut: bool
+    cosines: tuple[Alignment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,7 @@ class Summary:
     warnings: tuple[HealthWarning, ...]
     peak_memory_mb: float
     version: str
+    working_memory_mb: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -190,6 +202,7 @@ def _metrics(path: Path, metric: str) -> Metrics:
     steps: list[Step] = []
     epochs: list[Epoch] = []
     warnings: list[HealthWarning] = []
+    cosines: list[Alignment] = []
     text = _text(path)
     lines = text.splitlines()
     cut = False
@@ -221,9 +234,11 @@ def _metrics(path: Path, metric: str) -> Metrics:
             )
         elif kind == "warning":
             warnings.append(_warning(row))
+        elif kind == "cosine":
+            cosines.append(Alignment(row.whole("step"), row.number("whole"), row.numbers("layers")))
         else:
-            raise RunFileError(f"{where}: 'kind' is {kind!r}, wanted step, epoch or warning")
-    return Metrics(tuple(steps), tuple(epochs), tuple(warnings), metric, cut)
+            raise RunFileError(f"{where}: 'kind' is {kind!r}, wanted step, epoch, warning or cosine")
+    return Metrics(tuple(steps), tuple(epochs), tuple(warnings), metric, cut, tuple(cosines))
 
 
 def _metric_of(row: Table, known: set[str]) -> str:
@@ -276,6 +291,7 @@ def _summary(row: Table) -> Summary:
         warnings=_listed_warnings(row),
         peak_memory_mb=row.number("peak_memory_mb"),
         version=row.optional_text("version"),
+        working_memory_mb=row.number("working_memory_mb"),
     )
 
 

@@ -79,6 +79,12 @@ class Training(Config):
     augment_pixels: int = option(
         default=0, at_least=0, unit="px", help="shift training images by up to this much (images only)"
     )
+    cosines: int = option(
+        default=0,
+        at_least=0,
+        help="points of training, evenly spread, at which the cosine of the rule's direction to the exact "
+        "gradient is logged",
+    )
     log_every: int = option(default=10, at_least=1, unit="steps", help="steps between log entries")
     checkpoint_seconds: float = option(
         default=60.0, at_least=0, unit="s", help="least time between checkpoints (one per epoch at least)"

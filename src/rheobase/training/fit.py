@@ -140,11 +140,17 @@ def _conclude(trainer: Trainer) -> Summary:
         warnings=[{k: v for k, v in warning.items() if k != "kind"} for warning in warnings],
         peak_memory_mb=round(peak_memory_mb(), 1),
         version=version_of("rheobase"),
+        working_memory_mb=_rounded(trainer.memory_meter.peak_mb),
     )
     with writing(run):
         write_inspection(run.path, experiment, trainer.network, trainer.objective, splits, test)
         summary.save(run.path)
     return summary
+
+
+def _rounded(number: float | None) -> float | None:
+    """To one decimal."""
+    return None if number is None else round(number, 1)
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from rheobase.layers.noise import renew_noise
 from rheobase.layers.rewire import rewire
 from rheobase.registry import unknown
 from rheobase.rules.base import Lesson, Memory, Outcome
-from rheobase.tasks.base import Splits
+from rheobase.tasks.base import Batch, Splits
+from rheobase.training.alignment import Alignment, align, measured_at, worth_measuring
 from rheobase.training.augment import shift_images
 from rheobase.training.board import Board
 from rheobase.training.checkpoint import Checkpoint, write_checkpoint
@@ -41,6 +42,7 @@ from rheobase.training.folder import RunFolder, writing
 from rheobase.training.health import Finding, HealthMonitor
 from rheobase.training.interrupt import StopRequest
 from rheobase.training.log import MetricsLog
+from rheobase.training.memory import MemoryMeter
 from rheobase.training.objective import Objective, spike_counts, to_hertz
 from rheobase.training.optimizers import (
     learning_rate,
@@ -87,6 +89,7 @@ class Trainer:
         self.memory: Memory = experiment.rule.begin(self.network, generator(experiment.training.seed, "rule"))
         self.place = Place()
         self.clock = Clock()
+        self.memory_meter = MemoryMeter()
         self._order = self.generators.order.get_state()  # at the start of the current epoch
         self.course = Course.of(experiment.training, splits.train)
         self._tally = self._new_tally()
@@ -128,6 +131,7 @@ class Trainer:
             "health": self._health.state(),
             "seconds": self.clock.seconds,
             "compile_seconds": self.clock.compile_seconds,
+            "working_memory_mb": self.memory_meter.peak_mb,
             "metrics_bytes": metrics_bytes,
             "threads": torch.get_num_threads(),
             "recipe": self.recipe,
@@ -146,6 +150,7 @@ class Trainer:
         self._health.restore(values["health"])
         self.place = Place(**values["place"])
         self.clock = Clock(values["seconds"], values["compile_seconds"])
+        self.memory_meter = MemoryMeter(values.get("working_memory_mb"))
 
     def save(self, log: MetricsLog) -> None:
         """Write the checkpoint "last"."""
@@ -162,6 +167,18 @@ class Trainer:
 
     # ---- the loop
 
+    def rehearse(self) -> None:
+        """Let the rule have one batch, whose directions are thrown away.
+
+        So that what cannot work says so before anything is trained, and kernels are compiled by then. Not
+        for a trainer that trains afterwards: random states move on.
+        """
+        self.network.train()
+        size = self.experiment.training.batch_size
+        indices = self.course.order(0, self.generators.order)[:size]
+        lesson, _ = self._lesson(indices, watched=True)
+        self.experiment.rule.accumulate(self.network, lesson, self.memory)
+
     def run(self, log: MetricsLog, board: Board, console: Console) -> None:
         """Train to the last epoch.
 
@@ -171,7 +188,7 @@ class Trainer:
             Interrupted: If told to stop, after a checkpoint was saved.
         """
         self.network.train()
-        with StopRequest() as stop, self.clock.running():
+        with StopRequest() as stop, self.clock.running(), self.memory_meter.running():
             try:
                 while self.place.epoch < self.course.epochs:
                     self._epoch(log, board, console, stop)
@@ -202,21 +219,14 @@ class Trainer:
         experiment, training = self.experiment, self.experiment.training
         step = self.place.step + 1
         watched = last or step % training.log_every == 0
-        batch = self.splits.train.batch(indices)
-        inputs = batch.inputs
-        if training.augment_pixels:
-            inputs = shift_images(inputs, training.augment_pixels, self.generators.augmentation)
-        sequence = experiment.encoder.encode(inputs, self.generators.encoder)
-        renew_noise(self.network, self.generators.noise)
-        names = self.objective.training
-        if watched:
-            names = tuple(dict.fromkeys((*names, *self.objective.spikes.values())))
+        lesson, batch = self._lesson(indices, watched)
         self.optimizer.zero_grad(set_to_none=True)
-        objective = functools.partial(self.objective.loss, targets=batch.targets, mask=batch.mask)
-        score = functools.partial(self._score, targets=batch.targets, mask=batch.mask)
-        lesson = Lesson(sequence, objective, names, batch.targets, score, experiment.task.higher_is_better)
+        aligned = self._align_now(step)
+        random = torch.get_rng_state() if aligned else None
         outcome = experiment.rule.accumulate(self.network, lesson, self.memory)
         self.memory = outcome.memory
+        if random is not None:
+            self._log_alignment(self._align(lesson, random), step, log, board)
         rate = learning_rate(training, self.place.step, self.steps)
         norm = self._clip(watched)
         loss = math.nan
@@ -231,8 +241,34 @@ class Trainer:
         scores = experiment.task.scoring(predictions, batch.targets, batch.mask)
         self._tally.add(outcome.loss, scores, predictions)
         if watched:
-            rates = self._count(outcome, len(indices) * sequence.shape[0])
+            rates = self._count(outcome, len(indices) * lesson.inputs.shape[0])
             self._log_step(loss, float(scores.float().mean()), rates, rate, log, board, console)
+
+    def _lesson(self, indices: Tensor, watched: bool) -> tuple[Lesson, Batch]:
+        """The batch at `indices`, shifted and encoded, as the rule gets it."""
+        training = self.experiment.training
+        batch = self.splits.train.batch(indices)
+        inputs = batch.inputs
+        if training.augment_pixels:
+            inputs = shift_images(inputs, training.augment_pixels, self.generators.augmentation)
+        sequence = self.experiment.encoder.encode(inputs, self.generators.encoder)
+        renew_noise(self.network, self.generators.noise)
+        names = self.objective.training
+        if watched:
+            names = tuple(dict.fromkeys((*names, *self.objective.spikes.values())))
+        objective = functools.partial(self.objective.loss, targets=batch.targets, mask=batch.mask)
+        score = functools.partial(self._score, targets=batch.targets, mask=batch.mask)
+        higher = self.experiment.task.higher_is_better
+        return Lesson(sequence, objective, names, batch.targets, score, higher), batch
+
+    def _align_now(self, step: int) -> bool:
+        """Whether the rule's direction is compared with the gradient at this step."""
+        points = self.experiment.training.cosines
+        return worth_measuring(self.experiment.rule) and measured_at(step, self.steps, points)
+
+    def _align(self, lesson: Lesson, random: Tensor) -> Alignment:
+        with self.clock.paused(), self.memory_meter.paused():
+            return align(self.network, lesson, random)
 
     def _score(self, record: Record, targets: Tensor, mask: Tensor | None) -> Tensor:
         predictions = self.objective.predictions(record)
@@ -260,6 +296,12 @@ class Trainer:
         self._tally.add_spikes(counts, sample_steps)
         dt = self.experiment.neuron.dt
         return {layer: to_hertz(float(c.mean()) / sample_steps, dt) for layer, c in counts.items()}
+
+    def _log_alignment(self, found: Alignment, step: int, log: MetricsLog, board: Board) -> None:
+        told = {"whole": found.whole, **found.layers}
+        with writing(self.folder):
+            log.write("cosine", {"step": step, "whole": found.whole, "layers": found.layers})
+            board.scalars({f"cosine/{k}": value for k, value in told.items() if value is not None}, step)
 
     def _log_step(
         self,
@@ -297,7 +339,7 @@ class Trainer:
         if not math.isfinite(tally.loss):
             raise DivergedError(f"the loss is {tally.loss} in epoch {epoch}")
         self._health.weights(self.network, place.step)
-        with self.clock.paused():
+        with self.clock.paused(), self.memory_meter.paused():
             validation = self._validate()
             with writing(self.folder):
                 board.histograms(self.network, place.step)

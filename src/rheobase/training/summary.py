@@ -29,6 +29,8 @@ class Summary:
         train: Loss and metric on the training data in the epoch of that network, while it was training.
         test: Loss (without regularisers) and metric on the test split.
         peak_memory_mb: Largest resident memory of the process, in MB.
+        working_memory_mb: How much more than at its start training held at its peak, in MB (see
+            `rheobase.training.memory`); None where it was not measured.
     """
 
     task: str
@@ -54,6 +56,7 @@ class Summary:
     warnings: list[dict[str, Any]]
     peak_memory_mb: float
     version: str
+    working_memory_mb: float | None = None
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -65,7 +68,10 @@ class Summary:
         path = RunFolder(folder).summary
         try:
             table = json.loads(path.read_text("utf-8"))
-            return cls(**{field.name: table[field.name] for field in dataclasses.fields(cls)})
+            names = (
+                f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING or f.name in table
+            )
+            return cls(**{name: table[name] for name in names})
         except FileNotFoundError as error:
             raise FolderError(
                 f"{path}: does not exist; finish the run first (rheobase resume {folder})"
