@@ -44,6 +44,7 @@ def test_the_room_holds_these_decoders() -> None:
         "membrane_sum": "v",
         "membrane_trace": "v",
         "spike_count": "spikes",
+        "spike_train": "spikes",
     }
 
 

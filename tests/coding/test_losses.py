@@ -21,10 +21,13 @@ from rheobase.coding.losses import (
     FirstSpikeCrossEntropy,
     Loss,
     MeanSquaredError,
+    ResponseWindows,
+    VanRossum,
 )
 from rheobase.registry import build, catalogue
 
 LOSSES: dict[str, type[Loss]] = catalogue(Loss)  # type: ignore[type-abstract]
+BY_LABELS = [cls for cls in LOSSES.values() if not cls.trains_only]
 
 T, B, C = 7, 5, 4
 LABELS = torch.tensor([0, 3, 1, 1, 2])
@@ -62,10 +65,12 @@ def test_the_room_holds_these_losses() -> None:
         "cross_entropy_sum": "v",
         "first_spike_cross_entropy": "spikes",
         "mean_squared_error": "v",
+        "response_windows": "spikes",
+        "van_rossum": "spikes",
     }
 
 
-@pytest.mark.parametrize("cls", LOSSES.values())
+@pytest.mark.parametrize("cls", BY_LABELS)
 def test_every_loss_is_a_scalar_with_a_gradient(cls: type[Loss]) -> None:
     loss = cls()
     signal = signal_for(loss)
@@ -78,14 +83,14 @@ def test_every_loss_is_a_scalar_with_a_gradient(cls: type[Loss]) -> None:
     assert build(Loss, loss.to_dict()) == loss  # type: ignore[type-abstract]
 
 
-@pytest.mark.parametrize("cls", LOSSES.values())
+@pytest.mark.parametrize("cls", BY_LABELS)
 def test_every_loss_is_a_mean_over_the_batch(cls: type[Loss]) -> None:
     loss, signal = cls(), signal_for(cls())
     alone = torch.stack([loss(signal[:, [b]], LABELS[[b]]) for b in range(B)])
     torch.testing.assert_close(loss(signal, LABELS), alone.mean())
 
 
-@pytest.mark.parametrize("cls", [c for c in LOSSES.values() if c is not FirstSpikeCrossEntropy])
+@pytest.mark.parametrize("cls", [c for c in BY_LABELS if c is not FirstSpikeCrossEntropy])
 def test_a_step_against_the_gradient_lowers_the_loss(cls: type[Loss]) -> None:
     loss, signal = cls(), signal_for(cls())
     assert loss(signal - 1e-3 * gradient(loss, signal, LABELS), LABELS) < loss(signal, LABELS)
@@ -196,7 +201,7 @@ def test_mean_squared_error_with_labels_and_values(over: Any) -> None:
     torch.testing.assert_close(loss(v, goal.expand(T, B, C)), expected)
 
 
-@pytest.mark.parametrize("cls", LOSSES.values())
+@pytest.mark.parametrize("cls", BY_LABELS)
 @pytest.mark.parametrize(
     ("target", "message"),
     [
@@ -262,3 +267,34 @@ def test_masks_that_do_not_fit() -> None:
         CrossEntropyMean()(signal, labels, torch.ones(T, B))
     with pytest.raises(ValueError, match=r"or .* one for each step"):
         CrossEntropyMean()(signal, labels.expand(2, B))
+
+
+def test_losses_of_trains_are_means_over_the_batch_with_the_gradient_of_the_trains() -> None:
+    target = spikes(seed=1)
+    alone = torch.stack([VanRossum(dt=1.0)(spikes()[:, [b]], target[:, [b]]) for b in range(B)])
+    torch.testing.assert_close(VanRossum(dt=1.0)(spikes(), target), alone.mean())
+    assert torch.autograd.gradcheck(lambda s: VanRossum(dt=1.0)(s, target), spikes().requires_grad_())
+    loss = ResponseWindows(dt=1.0)
+    slope = gradient(loss, spikes(), torch.zeros_like(target))  # all spikes are wrong
+    torch.testing.assert_close(slope, gradient(VanRossum(dt=1.0), spikes(), torch.zeros_like(target)))
+    assert loss(spikes(), spikes()) == 0
+
+
+def test_a_missed_window_calls_for_spikes_before_its_end() -> None:
+    target = torch.zeros(60, 1, 1, dtype=torch.float64)
+    target[20:40] = 1.0
+    slope = gradient(ResponseWindows(dt=1.0), torch.zeros_like(target), target).flatten()
+    assert (slope[:40] < 0).all()
+    error = torch.zeros_like(target)
+    error[39] = 1.0
+    assert ResponseWindows(dt=1.0)(torch.zeros_like(target), target) == VanRossum(dt=1.0)(
+        torch.zeros_like(target), error
+    )
+
+
+@pytest.mark.parametrize("cls", [VanRossum, ResponseWindows])
+def test_losses_of_trains_refuse_labels_and_other_shapes(cls: type[Loss]) -> None:
+    with pytest.raises(ValueError, match="got labels, wanted spike trains"):
+        cls()(spikes(), LABELS)
+    with pytest.raises(ValueError, match=r"wanted \(7, 5, 4\)"):
+        cls()(spikes(), spikes()[0])

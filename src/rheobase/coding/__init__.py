@@ -1,5 +1,5 @@
-"""Coding: values into input sequences, output sequences into answers; losses and regularisers."""
+"""Coding: values into input sequences, output sequences into answers; filters, losses and regularisers."""
 
-from rheobase.coding import decoders, encoders, losses, regularisers
+from rheobase.coding import decoders, encoders, filters, losses, regularisers, spike_trains
 
-__all__ = ["decoders", "encoders", "losses", "regularisers"]
+__all__ = ["decoders", "encoders", "filters", "losses", "regularisers", "spike_trains"]

@@ -10,6 +10,7 @@ Shapes: T time steps, B samples, C classes or values. S is the spikes, v the mem
     MembraneLast   score = v[T-1]
     MembraneMean   score = mean of v over the last steps
     MembraneTrace  score[t] = v[t], or the mean of v over the block of steps that t is in
+    SpikeTrain     score[t] = S[t]
 
 Ties go to the lowest class index. So a silent output layer is read as class 0 by both spike decoders.
 Not modelled: groups of output neurons that stand for one class; a decision before the last step.
@@ -174,3 +175,16 @@ class MembraneTrace(Decoder):
             return signal
         blocks = torch.split(signal, self.block)
         return torch.cat([b.mean(0).expand(len(b), *b.shape[1:]) for b in blocks])
+
+
+class SpikeTrain(Decoder):
+    """An answer at every step: the spikes themselves, for tasks whose targets are spike trains.
+
+    >>> SpikeTrain().scores(torch.tensor([[[0.0]], [[1.0]]])).flatten().tolist()
+    [0.0, 1.0]
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "spikes"
+
+    def _scores(self, signal: Tensor) -> Tensor:
+        return signal

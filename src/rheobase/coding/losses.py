@@ -10,13 +10,15 @@ n = sum_t S[t] the spike count, CE(z, y) = ln sum_k exp(z_k) - z_y. Each loss is
     FirstSpikeCrossEntropy   CE(-t_first dt / tau, y)                           (dt, tau in ms)
     CountHinge               (1/C) sum_{k != y} max(0, margin + n_k - n_y)
     MeanSquaredError         mean (v - target)^2, over the steps that count, or at the last
+    VanRossum                mean (k * (target - S))^2 in the scale of `rheobase.coding.spike_trains`
+    ResponseWindows          the same of errors: a spike outside its window, a window without one
 
 Which steps count is said by a mask `[T, B]`; without one, all do. Losses that do not compare step by step
 take none.
 
-The gradient with respect to spikes is exact; what a spike's derivative with respect to the membrane is, the
-neuron's surrogate says. Not modelled: class weights, label smoothing, target spike trains (van Rossum
-distance).
+The gradient with respect to spikes is exact (but for `ResponseWindows`, which says); what a spike's
+derivative with respect to the membrane is, the neuron's surrogate says. Not modelled: class weights, label
+smoothing.
 
 Eshraghian et al. 2023, "Training spiking neural networks using lessons from deep learning", Proc. IEEE 111,
 section III, https://doi.org/10.1109/JPROC.2023.3308088
@@ -32,6 +34,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from rheobase.coding.decoders import check_signal
+from rheobase.coding.filters import Filter
+from rheobase.coding.spike_trains import SUPERSPIKE, response_errors, van_rossum_cost
 from rheobase.config import Config, option
 
 
@@ -41,6 +45,7 @@ class Loss(Config, ABC):
     room: ClassVar[str] = "rheobase.coding.losses"
     signal: ClassVar[Literal["spikes", "v"]]  # what of the output layer is compared
     labels_only: ClassVar[bool] = True  # targets are labels [B]; otherwise also values [B, C] or [T, B, C]
+    trains_only: ClassVar[bool] = False  # targets are trains [T, B, C], never labels
     stepwise: ClassVar[bool] = False  # compares step by step: takes a mask, and labels [T, B]
 
     def __call__(self, signal: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -84,6 +89,11 @@ class Loss(Config, ABC):
 
     def _check_labels(self, signal: Tensor, target: Tensor) -> None:
         who, (steps, batch, classes) = type(self).__name__, signal.shape
+        if self.trains_only:
+            raise ValueError(
+                f"{who}: got labels, wanted spike trains of shape {tuple(signal.shape)}, one value at each "
+                "step; choose a task whose targets are spike trains, or another loss"
+            )
         if target.shape != (batch,) and not (self.stepwise and target.shape == (steps, batch)):
             each = f", or [{steps}, {batch}], one for each step" if self.stepwise else ""
             raise ValueError(
@@ -103,10 +113,12 @@ class Loss(Config, ABC):
         who, shape = type(self).__name__, tuple(target.shape)
         if self.labels_only or target.dtype == torch.bool:
             raise ValueError(f"{who}: got targets of {target.dtype}, wanted integer labels [B]")
-        if target.shape not in (signal.shape, signal.shape[1:]):
+        shapes = (signal.shape,) if self.trains_only else (signal.shape, signal.shape[1:])
+        if target.shape not in shapes:
+            same = "" if self.trains_only else f"{tuple(signal.shape[1:])} (the same at every step) or "
             raise ValueError(
                 f"{who}: got targets of shape {shape} for a signal of shape {tuple(signal.shape)}, wanted "
-                f"{tuple(signal.shape[1:])} (the same at every step) or {tuple(signal.shape)}"
+                f"{same}{tuple(signal.shape)}"
             )
 
 
@@ -278,3 +290,62 @@ class MeanSquaredError(Loss):
             return target
         right = functional.one_hot(target, signal.shape[-1]).to(signal.dtype)
         return self.off + (self.on - self.off) * right
+
+
+class _OfTrains(Loss):
+    """What losses on target trains `[T, B, C]` share."""
+
+    signal: ClassVar[Literal["spikes", "v"]] = "spikes"
+    labels_only: ClassVar[bool] = False
+    trains_only: ClassVar[bool] = True
+    stepwise: ClassVar[bool] = True
+
+    filter: Filter = option(default=SUPERSPIKE, help="what spikes are filtered with")
+    dt: float = option(default=0.1, unit="ms", above=0, help="duration of a time step")
+
+
+class VanRossum(_OfTrains):
+    """The squared van Rossum distance to target spike trains, as a cost per time.
+
+    An unmatched spike that stands alone costs 4 per second, as in the figures of SuperSpike's authors: a
+    silent neuron costs 4 times the rate of its targets in Hz.
+    Source: van Rossum, "A novel spike distance", Neural Computation 13 (2001).
+
+    >>> target = torch.zeros(10_000, 1, 1)  # one second
+    >>> target[5000] = 1.0
+    >>> VanRossum()(torch.zeros_like(target), target)
+    tensor(4.0271)
+    """
+
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        return van_rossum_cost(signal, target, self.dt, self.filter).mean()
+
+    def _masked(self, signal: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        return van_rossum_cost(signal, target, self.dt, self.filter, mask).mean()
+
+
+class ResponseWindows(_OfTrains):
+    """Filtered errors of neurons that shall fire within windows of time, at any moment, and not outside.
+
+    Targets are 1 in a neuron's windows, else 0. An error is -1 at each spike outside, and +1 at the end of a
+    window without a spike; what is minimised is the van Rossum cost of the errors. An error is taken to have
+    a derivative of -1 by the spikes of its step, wherever it is: spikes are discouraged where they were
+    wrong, and encouraged before the end of a window that was missed.
+    Source: the error signals of spiking XOR in Zenke & Ganguli, "SuperSpike", Neural Computation 30 (2018).
+
+    >>> target = torch.zeros(100, 1, 1)
+    >>> target[20:60] = 1.0
+    >>> spikes = torch.zeros_like(target)
+    >>> spikes[30] = 1.0
+    >>> ResponseWindows()(spikes, target)
+    tensor(0.)
+    """
+
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        errors = response_errors(signal.detach(), target) + (signal.detach() - signal)
+        return van_rossum_cost(torch.zeros_like(errors), errors, self.dt, self.filter).mean()
+
+    def _masked(self, signal: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        raise ValueError(
+            "ResponseWindows: got a mask of the steps that count, wanted none: windows say when to fire"
+        )

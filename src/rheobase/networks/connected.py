@@ -53,7 +53,13 @@ class Connected(Architecture):
         default=None,
         above=0,
         unit="ms",
-        help="longest delay of feed-forward connections, each drawn from 0 up to it; no delays if none",
+        help="longest delay of feed-forward connections, each drawn up to it; no delays if none",
+    )
+    shortest_forward_delay: float = option(
+        default=0.0,
+        at_least=0,
+        unit="ms",
+        help="shortest delay of feed-forward connections, if they have any",
     )
     learn_delays: bool = option(default=False, help="whether delays are trained")
     delay_speed: float = option(
@@ -65,6 +71,13 @@ class Connected(Architecture):
             raise ValueError(
                 f"{type(self).__name__}.learn_delays: got true without delays; set the longest that may be "
                 "learnt"
+            )
+
+        if self.shortest_forward_delay > (self.forward_delay or 0.0):
+            raise ValueError(
+                f"{type(self).__name__}.shortest_forward_delay: got {self.shortest_forward_delay:g} ms, "
+                f"wanted at most forward_delay, which is {self.forward_delay or 'none'}; set both to one "
+                "time for one delay"
             )
 
         if self.rewire and self.density == 1.0:
@@ -143,7 +156,7 @@ class Connected(Architecture):
         return Delayed(
             inputs,
             outputs,
-            delays=(0.0, self.forward_delay),
+            delays=(self.shortest_forward_delay, self.forward_delay),
             dt=dt,
             learn_delays=self.learn_delays,
             delay_speed=self.delay_speed,

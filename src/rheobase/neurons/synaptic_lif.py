@@ -47,6 +47,18 @@ class SynapticLIF(SpikingNeuron):
             "synapse": "last",
             "surrogate": FastSigmoid(slope=100.0),
         },
+        # Zenke & Ganguli, "SuperSpike" (2018), in mV: a spike's weight is a current that moves the membrane
+        # towards rest + current. The surrogate's factor beta (1/mV) is 1.
+        "superspike": {
+            "dt": 0.1,
+            "threshold": -50.0,
+            "v_rest": -60.0,
+            "v_reset": -60.0,
+            "reset": "value",
+            "scaling": "leak",
+            "refractory": 5.0,
+            "surrogate": FastSigmoid(slope=1.0),
+        },
     }
 
     tau_m: Any = parameter(default=10.0, unit="ms", above=0, help="membrane time constant")

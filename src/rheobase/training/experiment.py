@@ -57,8 +57,8 @@ class Training(Config):
     )
     batch_size: int = option(default=128, at_least=1, help="samples per update")
     learning_rate: float = option(default=5e-4, above=0, help="step size of the optimizer")
-    optimizer: Literal["adam", "adamw", "adamax", "sgd", "rmsprop"] = option(
-        default="adam", help="torch optimizer"
+    optimizer: Literal["adam", "adamw", "adamax", "sgd", "rmsprop", "rmaxprop"] = option(
+        default="adam", help="torch optimizer, or SuperSpike's rmaxprop"
     )
     weight_decay: float = option(default=0.0, at_least=0, help="weight decay of the optimizer")
     momentum: float = option(default=0.0, at_least=0, at_most=1, help="momentum (sgd, rmsprop)")
@@ -69,7 +69,13 @@ class Training(Config):
         default=None,
         at_least=0,
         at_most=1,
-        help="share of the old mean square that a step keeps (rmsprop; torch's 0.99 if none)",
+        help="share of the old mean (rmsprop; torch's 0.99 if none) or largest square (rmaxprop; "
+        "exp(-1/60) if none) that a step keeps",
+    )
+    weight_bound: float | None = option(
+        default=None,
+        above=0,
+        help="weights of connections are kept within plus and minus this after each step",
     )
     clip_norm: float | None = option(default=None, above=0, help="largest norm of the gradient")
     clip_only: tuple[str, ...] | None = option(

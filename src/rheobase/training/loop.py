@@ -45,6 +45,8 @@ from rheobase.training.log import MetricsLog
 from rheobase.training.memory import MemoryMeter
 from rheobase.training.objective import Objective, spike_counts, to_hertz
 from rheobase.training.optimizers import (
+    bounded_weights,
+    keep_within,
     learning_rate,
     make_optimizer,
     optimizer_tensors,
@@ -84,6 +86,7 @@ class Trainer:
         self.network: Network = initial_network(experiment, splits.train)
         self.objective: Objective = build_objective(experiment, self.network)
         self.optimizer = make_optimizer(experiment.training, self.network.parameters())
+        self._bounded = bounded_weights(experiment.training.weight_bound, self.network)
         self._clipped = _clipped(experiment.training.clip_only, self.network)
         self.generators = Generators.from_seed(experiment.training.seed)
         self.memory: Memory = experiment.rule.begin(self.network, generator(experiment.training.seed, "rule"))
@@ -235,6 +238,7 @@ class Trainer:
             self._warn(self._health.step(loss, float(norm), step), step, log, console)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
+        keep_within(self._bounded, training.weight_bound)
         rewire(self.network, self.optimizer, rate, self.generators.rewiring)
         self.place = replace(self.place, step=step)
         predictions = self.objective.predictions(outcome.record)

@@ -20,7 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rheobase.layers.connection import trained_weight
 from rheobase.training.experiment import Training
+from rheobase.training.rmaxprop import GAMMA, RMaxProp
 
 
 def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -42,6 +44,13 @@ def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> to
         return torch.optim.Adamax(trained, lr=lr, weight_decay=decay)
     if training.optimizer == "sgd":
         return torch.optim.SGD(trained, lr=lr, weight_decay=decay, momentum=momentum, fused=True)
+    if training.optimizer == "rmaxprop":
+        if decay or momentum:
+            raise ValueError(
+                f"training.optimizer: got rmaxprop with weight_decay {decay:g} and momentum "
+                f"{momentum:g}, wanted 0 for both, which it does not know"
+            )
+        return RMaxProp(trained, lr=lr, decay=GAMMA if training.smoothing is None else training.smoothing)
     alpha = 0.99 if training.smoothing is None else training.smoothing
     return torch.optim.RMSprop(trained, lr=lr, alpha=alpha, weight_decay=decay, momentum=momentum)
 
@@ -73,6 +82,28 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Use this learning rate from the next step on."""
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def bounded_weights(bound: float | None, network: nn.Module) -> list[Tensor]:
+    """The weights that are kept within the bound after each step: none without one."""
+    if bound is None:
+        return []
+    weights = (trained_weight(module) for module in network.modules())
+    return [weight for weight in weights if weight is not None]
+
+
+def keep_within(weights: list[Tensor], bound: float | None) -> None:
+    """Put weights that a step took out of the bound back to it.
+
+    >>> w = torch.tensor([-3.0, 0.5])
+    >>> keep_within([w], 1.0)
+    >>> w.tolist()
+    [-1.0, 0.5]
+    """
+    if bound is not None:
+        with torch.no_grad():
+            for weight in weights:
+                weight.clamp_(-bound, bound)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
