@@ -21,11 +21,21 @@ each = pytest.mark.parametrize("cls", list(catalogue(LearningRule).values()))
 SIGNALS = ("readout.v", "hidden1.spikes")
 
 
-def network() -> Network:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        architecture = FeedForward(hidden=(8,), gain=3.0, train_neurons=("tau_m",))
-        return architecture.build((5,), 3, LIF(surrogate=Arctan()), LeakyIntegrator())
+def network(rule: LearningRule) -> Network:
+    """With trained time constants, unless the rule says that it cannot train such a network."""
+
+    def build(trained: tuple[str, ...]) -> Network:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            architecture = FeedForward(hidden=(8,), gain=3.0, train_neurons=trained)
+            return architecture.build((5,), 3, LIF(surrogate=Arctan()), LeakyIntegrator())
+
+    try:
+        rule.begin(build(("tau_m",)), torch.Generator().manual_seed(0))
+    except ValueError as error:
+        assert "tau_m" in str(error)
+        return build(())
+    return build(("tau_m",))
 
 
 def inputs() -> Constant:
@@ -45,7 +55,7 @@ def learn(rule: LearningRule, net: Network) -> Outcome:
 
 @each
 def test_fills_every_gradient_and_steps_nothing(cls: type[LearningRule]) -> None:
-    net = network()
+    net = network(cls())
     before = {name: value.clone() for name, value in net.state_dict().items()}
     outcome = learn(cls(), net)
     for name, parameter in net.named_parameters():
@@ -67,7 +77,7 @@ def test_fills_every_gradient_and_steps_nothing(cls: type[LearningRule]) -> None
 
 @each
 def test_frozen_parameters_stay_without_gradient(cls: type[LearningRule]) -> None:
-    net = network()
+    net = network(cls())
     frozen = net.layers["dense1"].weight
     frozen.requires_grad_(False)
     learn(cls(), net)
@@ -79,7 +89,7 @@ def test_frozen_parameters_stay_without_gradient(cls: type[LearningRule]) -> Non
 def test_gradients_accumulate(cls: type[LearningRule]) -> None:
     if cls().kind == "black-box":
         pytest.skip("draws new directions each time")
-    net = network()
+    net = network(cls())
     learn(cls(), net)
     once = [p.grad.clone() for p in net.parameters() if p.grad is not None]
     learn(cls(), net)

@@ -4,8 +4,8 @@
 
 eps is the membrane's response to a spike (`rheobase.rules.membrane`), alpha a double-exponential filter, e
 the error filtered with it: e = alpha * (target - spikes) of an output neuron, and of a hidden one the
-outputs' errors, fed back with their weights ("symmetric"), with fixed random ones ~ N(0, 1) ("random"), or with ones
-("uniform"). Between several hidden layers errors pass from one to the next.
+outputs' errors, fed back with their weights ("symmetric"), with fixed random ones ~ N(0, 1) ("random"), or
+with ones ("uniform"). Between several hidden layers errors pass from one to the next.
 
 Two ways to get the error:
 
