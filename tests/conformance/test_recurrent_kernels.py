@@ -35,6 +35,7 @@ FACTORS: dict[str, list[Hashable]] = {
     "start": ["rest", "given"],
     "record": ["v", "nothing"],
     "every": [None, 5],
+    "cut": [False, True],
 }
 COVER = pairwise([FACTORS])
 
@@ -103,9 +104,8 @@ def test_same_as_reference(case: Case) -> None:
 
     def run(backend: Any, every: Any = None) -> Run:
         given = Constant(current, STEPS) if case["input"] == "constant" else current
-        return recurrent(
-            groups, given, weight, delay, start, record=record, backend=backend, checkpoint_every=every
-        )
+        options = {"record": record, "backend": backend, "checkpoint_every": every, "cut": bool(case["cut"])}
+        return recurrent(groups, given, weight, delay, start, **options)
 
     parameters = [
         value

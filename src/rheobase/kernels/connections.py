@@ -26,6 +26,7 @@ class Connections:
 
     weight: Tensor
     delay: Tensor | None
+    none: bool = False  # whether the kernels see no connections at all
 
     @classmethod
     def of(cls, weight: Tensor, delay: Tensor | None) -> Connections:
@@ -44,7 +45,12 @@ class Connections:
     @property
     def way(self) -> Way:
         """The kernels that serve."""
-        return "dense" if len(self.delays()) == 1 else "taps"
+        return "dense" if len(self.delays()) == 1 and not self.none else "taps"
+
+    def cut(self) -> Connections:
+        """Of the same shape and delays, with all weights zero."""
+        delay = torch.ones_like(self.weight, dtype=torch.int64) if self.delay is None else self.delay
+        return Connections(torch.zeros_like(self.weight), delay, none=True)
 
     def forward(self) -> list[Any]:
         """What the forward kernel reads: to each of the M inputs."""

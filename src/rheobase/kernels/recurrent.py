@@ -48,6 +48,7 @@ def recurrent(
     record: Sequence[str] = (),
     backend: Backend = "auto",
     checkpoint_every: int | None = None,
+    cut: bool = False,
 ) -> Run:
     """Run recurrently connected neurons over all time steps of `current`, differentiably.
 
@@ -64,6 +65,8 @@ def recurrent(
             wherever it can serve.
         checkpoint_every: Keep the state only every so many steps and recompute the rest in the
             backward pass.
+        cut: No derivative passes along the connections, from neuron to neuron (as if what arrives were
+            `detach`ed); the weights get the derivatives that remain.
 
     Raises:
         ValueError: On shapes that do not fit, a delay below 1, or above T where no state is given, an
@@ -87,6 +90,7 @@ def recurrent(
         record=record,
         backend=backend,
         checkpoint_every=checkpoint_every,
+        cut=cut,
     )
 
 
@@ -121,6 +125,7 @@ def run_recurrent(
     record: Sequence[str],
     backend: Backend,
     checkpoint_every: int | None,
+    cut: bool = False,
 ) -> Run:
     """`recurrent` with its plans made beforehand."""
     check_input(current, checkpoint_every)
@@ -131,7 +136,7 @@ def run_recurrent(
     if not uses_kernel(backend, current):
         if checkpoint_every is not None:
             raise ValueError(NO_CHECKPOINTS)
-        return run_reference(groups, current, weight, delay, start, record)
+        return run_reference(groups, current, weight, delay, start, record, cut)
     slots = [
         carry_out(plan, shaped_parameters(_tensors(g.neuron), (g.size,)))
         for g, plan in zip(groups, plans, strict=True)
@@ -147,6 +152,7 @@ def run_recurrent(
         delay=delay,
         steps=current.shape[0],
         every=checkpoint_every or 0,
+        cut=cut,
     )
     names = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in plan.states]
     results = run_layer(

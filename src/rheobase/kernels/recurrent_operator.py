@@ -26,6 +26,7 @@ class Layer(NamedTuple):
         delay: The connections' delays in steps, in the shape of the weights.
         steps: T.
         every: Steps per chunk of recomputation; 0 for none.
+        cut: Whether no derivative passes along the connections.
     """
 
     keys: tuple[str, ...]
@@ -34,6 +35,7 @@ class Layer(NamedTuple):
     delay: Tensor | None
     steps: int
     every: int
+    cut: bool = False
 
     def populations(self, tensors: Sequence[Tensor]) -> list[Population]:
         """The groups with all their coefficients, of which `tensors` are those that are tensors."""
@@ -109,6 +111,7 @@ class _Recurrence(torch.autograd.Function):
             list(records),
             layer.steps,
             layer.every,
+            layer.cut,
         )
         by_emitted, n = gradients[0], layer.states
         if by_emitted is None:
@@ -123,6 +126,6 @@ class _Recurrence(torch.autograd.Function):
         )
         wants = ctx.needs_input_grad
         by_weight = sweep.by_weight(by_current).reshape(weight.shape) if wants[2] else None
-        by_history = sweep.by_history(by_current) if wants[3] else None
+        by_history = sweep.by_history(by_current) if wants[3] and not layer.cut else None
         by_input = by_current if sweep.moving else by_current.sum(0)
         return None, by_input, by_weight, by_history, *lam, *by_tensors

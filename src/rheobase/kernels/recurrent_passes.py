@@ -117,6 +117,7 @@ class Sweep:
         emissions: What was emitted, `[D + T, B, N]`; the first D steps are given.
         records: Recorded states `[T, B, n]`, group by group.
         every: Steps per chunk of recomputation; 0 for none.
+        cut: Whether no derivative passes along the connections.
     """
 
     populations: Sequence[Population]
@@ -126,6 +127,7 @@ class Sweep:
     records: list[Tensor]
     steps: int
     every: int
+    cut: bool = False
 
     @classmethod
     def begin(
@@ -253,7 +255,7 @@ class Sweep:
             arrays += [next(keep).numpy() for _ in p.saved] if save else []
         forms = tuple(p.form(self.dtype, save) for p in self.populations)
         kernel = _forward_kernel(self.connections.way, forms)
-        self._run(kernel, "forward", [*arrays, *self.connections.forward()], low, high)
+        self._run(kernel, "forward", self.connections, [*arrays, *self.connections.forward()], low, high)
 
     def _backward(
         self,
@@ -280,19 +282,22 @@ class Sweep:
             arrays += [next(total).numpy() for _ in p.program.tensors]
             traces.append(tuple(given))
         forms = tuple(p.form(self.dtype, True) for p in self.populations)
-        kernel = _backward_kernel(self.connections.way, forms, tuple(traces))
-        self._run(kernel, "backward", [*arrays, *self.connections.backward()], low, high)
+        along = self.connections.cut() if self.cut else self.connections
+        kernel = _backward_kernel(along.way, forms, tuple(traces))
+        self._run(kernel, "backward", along, [*arrays, *along.backward()], low, high)
 
-    def _run(self, kernel: Kernel, direction: str, arrays: list[Any], low: int, high: int) -> None:
+    def _run(
+        self, kernel: Kernel, direction: str, along: Connections, arrays: list[Any], low: int, high: int
+    ) -> None:
         """The kernel on all samples, block by block."""
         batch, size = self.emissions.shape[1:]
-        way, dtype = self.connections.way, self.dtype
+        way, dtype = along.way, self.dtype
         memory = working_memory(
             direction,
             way,
             size=size,
-            columns=self.connections.weight.shape[1],
-            longest=max(self.connections.delays()),
+            columns=along.weight.shape[1],
+            longest=max(along.delays()),
             itemsize=dtype.itemsize,
         )
         threads = torch.get_num_threads()

@@ -37,8 +37,9 @@ def run_reference(
     delay: Tensor | None,
     state: dict[str, Tensor],
     record: Sequence[str],
+    cut: bool = False,
 ) -> Run:
-    """The equations themselves, one step after another."""
+    """The equations themselves, one step after another; no derivative along connections if `cut`."""
     if isinstance(current, Constant):
         inputs: Sequence[Tensor] = [current.value] * current.steps
     else:
@@ -51,7 +52,7 @@ def run_reference(
     sizes = [g.columns for g in groups]
     for value in inputs:
         for d, w in columns.items():
-            value = value + emitted[-d] @ w
+            value = value + (emitted[-d].detach() if cut else emitted[-d]) @ w
         out = []
         for i, (g, part) in enumerate(zip(groups, torch.split(value, sizes, -1), strict=True)):
             now[i], z = g.neuron.step(now[i], g.neuron.gather(part.chunk(len(g.neuron.inputs), -1)))

@@ -181,6 +181,20 @@ class Recurrent(NeuronLayer):
         record: Sequence[str] = (),
     ) -> Run:
         """Run the neurons over all time steps, from `state` (at rest and silent if None)."""
+        return self._run(x, state, record, cut=False)
+
+    def alone(
+        self,
+        x: Tensor | Constant,
+        state: Mapping[str, Tensor] | None = None,
+        record: Sequence[str] = (),
+    ) -> Run:
+        """`forward`, but no derivative passes along the layer's connections."""
+        return self._run(x, state, record, cut=True)
+
+    def _run(
+        self, x: Tensor | Constant, state: Mapping[str, Tensor] | None, record: Sequence[str], *, cut: bool
+    ) -> Run:
         groups, key = self.groups(), tuple(record)
         if key not in self._plans:
             self._plans[key] = make_plans(groups, key)
@@ -195,6 +209,7 @@ class Recurrent(NeuronLayer):
             record=record,
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
+            cut=cut,
         )
 
     def extra_repr(self) -> str:

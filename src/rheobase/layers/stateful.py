@@ -56,6 +56,17 @@ class NeuronLayer(Stateful):
     def dt(self) -> float:
         """Duration of one time step in ms."""
 
+    def alone(
+        self, x: Tensor | Constant, state: Mapping[str, Tensor] | None = None, record: Sequence[str] = ()
+    ) -> Run:
+        """`forward`, but no derivative passes from one neuron of the layer to another.
+
+        What a neuron gets from others counts as given; weights of connections within the layer still have
+        the derivative that is their own.
+        """
+        run: Run = self(x, state, record)
+        return run
+
     @abstractmethod
     def models(self) -> tuple[tuple[Neuron, slice], ...]:
         """The models as they were given, and which of the neurons are of each."""
