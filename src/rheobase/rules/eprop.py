@@ -1,0 +1,311 @@
+"""Eligibility propagation (e-prop): what each weight did to its own neuron, times a learning signal.
+
+    dE/dw_ji = sum_t L_j(t) e_ji(t),    e_ji(t) = dz_j(t)/dw_ji as far as it passes through neuron j alone
+
+The eligibility e is exact for any neuron model, with its resets, refractoriness, adaptation and inputs, and
+for delays and mixed populations (see `rheobase.rules.eligibility`). What is left out is the effect of a spike
+on other neurons of its layer: derivatives are cut at recurrent connections. The learning signal is the error
+at the input of the read-out, delta_k(t) = dE/dI_k(t), brought back by
+
+    symmetric   L_j = sum_k W_kj delta_k     the read-out's own weights; with several hidden layers, the path
+                                             through the layers between (whose derivatives are taken as above)
+    random      L_j = sum_k B_kj delta_k     fixed B, to each hidden layer directly
+    adaptive    the same, while B changes as W does, and decays:
+                B <- (1 - d) (B + W - W_before)
+
+delta is the exact adjoint of the read-out, so that for a leaky read-out, sum_t delta_k(t) e_ji(t) is the
+error at each step times the eligibility filtered by the read-out, as in the paper. Regularisers and losses on
+hidden signals act on their own layer, by their own derivative. With "symmetric" the direction is the gradient
+of the network whose recurrent spikes are `detach`ed; without recurrence it is the gradient.
+
+Whole sequences are learnt from at once, or in windows of K steps (the result is the same; K = 1 is the
+online form). `continuous` goes on across batches, which are then the consecutive parts of long sequences, one
+per place in the batch: state and traces are kept, so that a sequence of any length is learnt in the memory of
+a part. Parts are judged one at a time; weights may change in between, as they do online.
+
+Bellec, Scherr, Subramoney, Hajek, Salaj, Legenstein & Maass, "A solution to the learning dilemma for
+recurrent networks of spiking neurons", Nature Communications 11, 3625 (2020). There, W decays as B does
+("adaptive"): set the optimizer's weight decay for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from rheobase.config import option
+from rheobase.kernels.constant import Constant
+from rheobase.kernels.groups import HISTORY
+from rheobase.layers.delayed import Delayed
+from rheobase.layers.delays import LearntDelays
+from rheobase.layers.dense import Dense
+from rheobase.layers.network import Network, NetworkState, Record
+from rheobase.layers.neurons import Neurons
+from rheobase.layers.over_time import OverTime
+from rheobase.rules.base import Kind, LearningRule, Lesson, Memory, Outcome
+from rheobase.rules.eligibility import (
+    Filter,
+    Members,
+    Synapses,
+    advance,
+    at_rest,
+    constant_free,
+    filter_of,
+    linear,
+    members,
+    redeem,
+    synapses,
+)
+from rheobase.rules.feedback import FEEDBACK, columns, direct, draw_direct
+from rheobase.rules.stages import Stage, stages
+from rheobase.rules.windows import Window, forward, judge, pulls_of, seen
+
+MIRROR, STATE, TRACE = "mirror", "state.", "trace."
+
+
+class Eprop(LearningRule):
+    """E-prop with symmetric, random or adaptive feedback.
+
+    >>> Eprop().kind, Eprop(feedback="random", window=100).window
+    ('local', 100)
+    """
+
+    trains: ClassVar[str] = (
+        "weights, delays and biases of dense, delayed and recurrent connections of any neurons; over whole "
+        "sequences also neuron parameters, and convolutions with symmetric feedback"
+    )
+    cost: ClassVar[str] = (
+        "over whole sequences as backpropagation through time, without recurrent products backward; in "
+        "windows of K steps one adjoint per state variable, and a number per sample, connection and state "
+        "variable: memory grows with K, not T"
+    )
+
+    feedback: Literal["symmetric", "random", "adaptive"] = option(
+        default="symmetric",
+        help="how errors come back: by the read-out's weights, by fixed or by learnt ones",
+    )
+    feedback_scale: float = option(
+        default=1.0, above=0, help="factor on the random feedback weights (normal, 1/sqrt(neurons))"
+    )
+    feedback_decay: float = option(
+        default=1e-4, at_least=0, at_most=1, help="share that adaptive feedback weights lose per batch"
+    )
+    window: int | None = option(
+        default=None, at_least=1, unit="steps", help="learn in windows this long; whole sequences if none"
+    )
+    continuous: bool = option(
+        default=False, help="whether a batch goes on where the one before ended: keep state and traces"
+    )
+
+    @property
+    def kind(self) -> Kind:
+        return "local"
+
+    def begin(self, network: Network, generator: torch.Generator) -> Memory:
+        parts = self._stages(network)
+        if self.window is not None or self.continuous:
+            _check_windows(parts, self.feedback)
+        if self.feedback == "symmetric":
+            return {}
+        memory = draw_direct(parts, self.feedback_scale, generator, "eprop")
+        if self.feedback == "adaptive":
+            if len(parts) != 2 or not isinstance(parts[-1].connection, Dense):
+                raise ValueError(
+                    f"eprop: got adaptive feedback to the layers {', '.join(p.name for p in parts[:-1])}, "
+                    "wanted one hidden layer and a Dense connection to the read-out, whose changes the "
+                    "feedback follows; use random feedback"
+                )
+            memory[MIRROR] = _weight(parts[-1]).clone()
+        return memory
+
+    def accumulate(self, network: Network, lesson: Lesson, memory: Memory) -> Outcome:
+        parts, steps = self._stages(network), lesson.inputs.shape[0]
+        memory = self._follow(parts, memory)
+        window = steps if self.window is None else min(self.window, steps)
+        if window == steps and not self.continuous:
+            return self._whole(parts, lesson, memory)
+        state: NetworkState = _nested(memory, STATE)
+        traces = _nested(memory, TRACE)
+        _check_batch(state, lesson.inputs)
+        groups = {p.name: members(p.neurons, columns(p, "eprop")) for p in parts}
+        with torch.no_grad():
+            record = network(lesson.inputs, state=state, record=lesson.record) if window < steps else None
+        loss: Tensor | None = None
+        pulls: Mapping[str, Mapping[str, Tensor]] = {}
+        if record is not None:
+            loss, pulls = judge(lesson, record)
+        inputs = constant_free(lesson.inputs)
+        for low in range(0, steps, window):
+            high = min(low + window, steps)
+            state = _started(parts, groups, inputs[low:high], state)
+            windows = forward(parts, inputs[low:high], state, lesson.record, alone=True, pull=False)
+            if record is None:
+                record = seen(windows, lesson.record)
+                loss, pulls = judge(lesson, record)
+            goes_on = self.continuous or high < steps
+            traces = self._learn(windows, groups, pulls, slice(low, high), state, traces, memory, goes_on)
+            state = seen(windows, ()).state
+        assert record is not None
+        assert loss is not None
+        kept = {k: v for k, v in memory.items() if not k.startswith((STATE, TRACE))}
+        if self.continuous:
+            kept |= _flat(STATE, state) | _flat(TRACE, traces)
+        record = Record(record.output, record.signals, {n: dict(s) for n, s in state.items()})
+        return Outcome(loss, record, kept)
+
+    def _stages(self, network: Network) -> tuple[Stage, ...]:
+        return stages(network, "eprop", (Dense, Delayed, OverTime))
+
+    def _whole(self, parts: Sequence[Stage], lesson: Lesson, memory: Memory) -> Outcome:
+        """The whole sequence as one window: no trace is needed."""
+        symmetric = self.feedback == "symmetric"
+        windows = forward(parts, lesson.inputs, None, lesson.record, alone=True, pull=symmetric)
+        record = seen(windows, lesson.record)
+        loss, pulls = judge(lesson, record)
+        readout = windows[-1]
+        readout.learn(None, pulls_of(readout, pulls))
+        for window, behind in zip(windows[-2::-1], windows[:0:-1], strict=True):
+            if symmetric:
+                assert isinstance(behind.x, Tensor)
+                signal = behind.x.grad
+            else:
+                signal = direct(readout.error, window.stage, memory)
+            window.learn(signal, pulls_of(window, pulls))
+        return Outcome(loss, record, memory)
+
+    def _learn(
+        self,
+        windows: Sequence[Window],
+        groups: Mapping[str, Sequence[Members]],
+        pulls: Mapping[str, Mapping[str, Tensor]],
+        steps: slice,
+        state: NetworkState,
+        traces: Mapping[str, Mapping[str, Tensor]],
+        memory: Memory,
+        goes_on: bool,
+    ) -> dict[str, dict[str, Tensor]]:
+        """Learn from a window; the traces at its end."""
+        readout = windows[-1]
+        kinds = {w.stage.name: _synapses(w, state) for w in windows}
+        after: dict[str, dict[str, Tensor]] = {}
+        if goes_on:
+            for w in windows:
+                filtered = None if w is readout else _filter(readout)
+                name = w.stage.name
+                after[name] = advance(w, groups[name], kinds[name], traces.get(name, {}), filtered)
+        readout.learn(None, pulls_of(readout, pulls, steps))
+        last = readout.stage.name
+        redeem(readout, groups[last], kinds[last], traces.get(last, {}), {})
+        carried = {name: leaf.grad for name, leaf in readout.start.items() if leaf.grad is not None}
+        for w in windows[:-1]:
+            name = w.stage.name
+            w.learn(self._back(readout, readout.error, w, memory), pulls_of(w, pulls, steps))
+            by_filtered = {v: self._back(readout, by, w, memory) for v, by in carried.items()}
+            redeem(w, groups[name], kinds[name], traces.get(name, {}), by_filtered)
+        return after
+
+    def _back(self, readout: Window, error: Tensor, w: Window, memory: Memory) -> Tensor:
+        """An error at the read-out `[..., C]` as a learning signal `[..., N]` for a hidden layer."""
+        if self.feedback == "symmetric":
+            return error @ _weight(readout.stage)
+        return direct(error, w.stage, memory)
+
+    def _follow(self, parts: Sequence[Stage], memory: Memory) -> Memory:
+        """Adaptive feedback weights, after the read-out's weights have changed."""
+        if self.feedback != "adaptive":
+            return memory
+        weight, name = _weight(parts[-1]), f"{FEEDBACK}{parts[0].name}"
+        moved = memory[name] + (weight - memory[MIRROR]).to(memory[name])
+        return {**memory, name: (1.0 - self.feedback_decay) * moved, MIRROR: weight.clone()}
+
+
+def _weight(stage: Stage) -> Tensor:
+    weight = stage.connection.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()
+
+
+def _filter(readout: Window) -> Filter:
+    layer = readout.stage.neurons
+    assert isinstance(layer, Neurons)
+    return filter_of(layer.bound(), readout.run.output)
+
+
+def _synapses(window: Window, state: NetworkState) -> list[Synapses]:
+    before = state.get(window.stage.source, {})
+    return synapses(window, before.get(HISTORY))
+
+
+def _started(
+    parts: Sequence[Stage], groups: Mapping[str, Sequence[Members]], x: Tensor, state: NetworkState
+) -> NetworkState:
+    """The state, and rest where there is none yet, whatever the length of the window."""
+    full = {name: dict(values) for name, values in state.items()}
+    for stage in parts:
+        connection, batch = stage.connection, x.shape[1]
+        if isinstance(connection, Delayed) and stage.source not in full:
+            depth = connection.delays.longest
+            full[stage.source] = {HISTORY: x.new_zeros(depth, batch, connection.inputs)}
+        if stage.name not in full:
+            full[stage.name] = at_rest(stage.neurons, groups[stage.name], x)
+    return full
+
+
+def _check_windows(parts: Sequence[Stage], feedback: str) -> None:
+    """Refuse what has no traces that windows could carry."""
+    readout = parts[-1]
+    for stage in parts:
+        plain = (Dense,) if stage.readout else (Dense, Delayed)
+        if not isinstance(stage.connection, plain) or stage.before:
+            name, module = (*stage.before, (stage.source, stage.connection))[0]
+            wanted = " or ".join(kind.__name__ for kind in plain)
+            _refuse(name, module, f"{wanted} in front of '{stage.name}'")
+        for module in (stage.connection, stage.neurons):
+            if any(isinstance(part, LearntDelays) for part in module.modules()):
+                _refuse(stage.name, stage.neurons, "delays that stay as they are")
+        own = [n for n, p in stage.neurons.named_parameters() if p.requires_grad and "weight" not in n]
+        if own:
+            _refuse(stage.name, stage.neurons, f"neurons whose own parameters ({', '.join(own)}) stay")
+    layer = readout.neurons
+    if not isinstance(layer, Neurons) or not linear(layer.neuron) or len(layer.neuron.inputs) > 1:
+        _refuse(readout.name, layer, "a read-out that only integrates (leaky_integrator), without recurrence")
+    assert isinstance(layer, Neurons)
+    if any(value.dim() for value in layer.tensors().values()):
+        _refuse(readout.name, layer, "a read-out whose parameters are the same for all its units")
+    if feedback == "symmetric" and len(parts) > 2:
+        _refuse(parts[0].name, parts[0].neurons, "one hidden layer, or random feedback to each")
+
+
+def _refuse(name: str, module: nn.Module, wanted: str) -> None:
+    raise ValueError(
+        f"eprop: got the layer '{name}' ({type(module).__name__}) to be learnt in windows, wanted {wanted}; "
+        "or learn from whole sequences (no window, not continuous)"
+    )
+
+
+def _check_batch(state: NetworkState, inputs: Tensor | Constant) -> None:
+    for values in state.values():
+        for name, value in values.items():
+            batch = value.shape[1] if name == HISTORY else value.shape[0] if value.dim() else inputs.shape[1]
+            if batch != inputs.shape[1]:
+                raise ValueError(
+                    f"eprop: got a batch of {inputs.shape[1]} sequences to go on with {batch}, wanted as "
+                    "many; use a batch_size that divides the number of samples"
+                )
+
+
+def _nested(memory: Memory, prefix: str) -> dict[str, dict[str, Tensor]]:
+    """What is kept under "<prefix><layer>/<name>", by layer and name."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, value in memory.items():
+        if key.startswith(prefix):
+            layer, name = key[len(prefix) :].split("/", 1)
+            found.setdefault(layer, {})[name] = value
+    return found
+
+
+def _flat(prefix: str, nested: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{prefix}{layer}/{name}": x.detach() for layer, s in nested.items() for name, x in s.items()}
