@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,6 +13,7 @@ from rheobase.crossbar.devices.base import Device
 from rheobase.crossbar.devices.constant_step import ConstantStep
 from rheobase.crossbar.devices.exponential import Exponential
 from rheobase.crossbar.devices.exponential_step import ExponentialStep
+from rheobase.crossbar.devices.library import device as named
 from rheobase.crossbar.devices.linear_step import LinearStep
 from rheobase.crossbar.devices.memtransistor import Memtransistor, gate_factor
 from rheobase.crossbar.devices.neurosim import NeuroSim, curvature
@@ -228,3 +232,19 @@ def test_gate_is_differentiable(law: str) -> None:
 
     gate = torch.linspace(-20, 30, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(read, (gate,))
+
+
+ORACLE = json.loads((Path(__file__).parent / "aihwkit_responses.json").read_text())
+
+
+@pytest.mark.parametrize("name", ORACLE["presets"])
+def test_mean_response_is_that_of_aihwkit_itself(name: str) -> None:
+    """Weights after pulses in aihwkit (float32), from w = 0: up to 200 up, and after these up to 200 down."""
+    measured, pulses = ORACLE["presets"][name], ORACLE["pulses"]
+    low, high = measured["w_min"], measured["w_max"]
+    device = named(name).replace(lifetime=None)
+    up = after(device, -low / (high - low), pulses, up=True)
+    near(low + up * (high - low), measured["up"], 2e-5)
+    if measured["down"]:
+        down = after(device, float(up[-1]), pulses, up=False)
+        near(low + down * (high - low), measured["down"], 4e-5)

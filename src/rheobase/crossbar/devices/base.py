@@ -59,6 +59,8 @@ class Device(Config, ABC):
     one_sided: ClassVar[bool] = False
     #: Whether n pulses together vary by c2c sqrt(n) of the range (and the law has a `closed` solution).
     noise_at_end: ClassVar[bool] = False
+    #: What of the cells a write circuit knows, beside their conductances (such as a gate's voltage).
+    known: ClassVar[tuple[str, ...]] = ()
 
     g_min: float = option(default=1e-7, unit="S", at_least=0, help="nominal lowest conductance")
     g_max: float = option(default=1e-5, unit="S", above=0, help="nominal highest conductance")
@@ -208,7 +210,7 @@ class Device(Config, ABC):
             counts = counts if "stuck" not in cells else torch.where(cells["stuck"], 0, counts)
             chosen = counts.flatten().nonzero().flatten()
             if len(chosen):
-                there = _at(cells, chosen, g.shape)
+                there = cells_at(cells, chosen, g.shape)
                 moved = self._train(g.flatten()[chosen], counts.flatten()[chosen], there, rising, generator)
                 g = g.flatten().index_put((chosen,), moved).reshape(g.shape)
         seen = g
@@ -281,6 +283,21 @@ class Device(Config, ABC):
         rises = torch.minimum(self.increase(g, cells), 1 - g)
         falls = torch.minimum(self.decrease(g, cells), g)
         return float(rises.mean()), float(falls.mean())
+
+    def nominal(self, cells: Cells) -> Cells:
+        """What a write circuit knows of cells: nothing of how one differs from another."""
+        return {name: cells[name] for name in self.known if name in cells}
+
+    def next_steps(self, cells: Cells) -> tuple[Tensor, Tensor]:
+        """By how much the next pulse up and the next down change the conductance that is read, both at least
+        0, by the nominal law."""
+        scale, nominal = self.scale(cells), self.nominal(cells)
+        g = self.conductance(cells) / scale.clamp(min=1e-6)
+        return scale * self.increase(g, nominal), scale * self.decrease(g, nominal)
+
+    def scale(self, cells: Cells) -> Tensor:
+        """The conductance that is read, per g of a cell: a number, or one per row, column or cell."""
+        return torch.ones((), dtype=cells["g"].dtype)
 
     # ---- what is read
 
@@ -368,7 +385,7 @@ def _clip(g: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
     return g.clamp(low, high)
 
 
-def _at(cells: Cells, chosen: Tensor, shape: torch.Size) -> Cells:
+def cells_at(cells: Cells, chosen: Tensor, shape: torch.Size) -> Cells:
     """What is known of some cells: one-dimensional, but for what is known of the array as a whole."""
     return {
         name: value.expand(shape).flatten()[chosen] if value.dim() else value for name, value in cells.items()

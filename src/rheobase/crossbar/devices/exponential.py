@@ -33,6 +33,7 @@ class Exponential(Device):
     tensor([0.5022])
     """
 
+    known: ClassVar[tuple[str, ...]] = ("writes",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # "Adaptive STDP": amplitudes fall to a half over training, here of 10,000 writes.
         "adaptive": {"fall": 0.5, "fall_writes": 10_000},

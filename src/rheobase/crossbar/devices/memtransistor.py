@@ -50,6 +50,7 @@ class Memtransistor(Device):
     tensor(0.3839)
     """
 
+    known: ClassVar[tuple[str, ...]] = ("gate",)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "sangwan-2018": {},
         # The same with an assumed spread of 5 % from pulse to pulse and from device to device.
@@ -84,11 +85,14 @@ class Memtransistor(Device):
     def decrease(self, g: Tensor, cells: Cells) -> Tensor:
         return self._step(cells) * self.a_down * torch.exp(-self.b_down * (1 - g))
 
+    def scale(self, cells: Cells) -> Tensor:
+        return gate_factor(cells["gate"]) if self.gate_law == "window" else torch.ones_like(cells["gate"])
+
     def conductance(self, cells: Cells) -> Tensor:
-        return cells["g"] * gate_factor(cells["gate"]) if self.gate_law == "window" else cells["g"]
+        return cells["g"] * self.scale(cells)
 
     def place(self, cells: Cells, g: Tensor) -> Cells:
-        return super().place(cells, g / gate_factor(cells["gate"]) if self.gate_law == "window" else g)
+        return super().place(cells, g / self.scale(cells).clamp(min=1e-6))
 
     def _step(self, cells: Cells) -> Tensor | float:
         return gate_factor(cells["gate"]) if self.gate_law == "step" else 1.0

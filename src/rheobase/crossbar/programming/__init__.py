@@ -1,0 +1,1 @@
+"""Ways to program arrays, one per file (see `rheobase.crossbar.programming.base`)."""

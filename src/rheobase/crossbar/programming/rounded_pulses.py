@@ -1,0 +1,37 @@
+"""Rounded pulse counts: a wish of n steps is written as the nearest whole number of pulses.
+
+Wishes below half a step are lost, so that learning stops where steps are coarse or learning rates small:
+NeuroSim's scheme (Chen, Peng & Yu, IEEE Trans. CAD 37, 2018), which truncates.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rheobase.config import option
+from rheobase.crossbar.array import Placed
+from rheobase.crossbar.programming.base import Programming, State, Steps, in_steps, turned
+
+
+class RoundedPulses(Programming):
+    """The nearest whole number of pulses, batch by batch."""
+
+    digital: ClassVar[str] = "none"
+
+    most: int = option(default=64, at_least=1, unit="pulses", help="most pulses per write")
+    steps: Steps = option(
+        default="nominal", help="how wishes are counted: by one step size, or the present one"
+    )
+
+    def _begin(self, placed: Placed) -> State:
+        return {"turn": 0}
+
+    def _write(self, placed: Placed, wish: Tensor, state: State, generator: torch.Generator) -> None:
+        array = placed.array
+        due = turned(array, array.spread(wish.flatten(1)), state["turn"])
+        state["turn"] = (state["turn"] + 1) % 2
+        up, down = (n.round().clamp(max=self.most).to(torch.int32) for n in in_steps(array, due, self.steps))
+        array.pulse(up, down, generator)

@@ -1,0 +1,37 @@
+"""Tiki-Taka: gradients on a fast array, whose columns are transferred to the weights by pulses.
+
+    A <- A + wish (pulses);  for the columns read:  C <- C + transfer A (pulses)
+
+so that the weights follow what A remembers of the gradients, filtered by its asymmetry, instead of each step
+with its own. With the weight of A in the network at 0.
+
+Gokmen & Haensch, "Algorithm for training neural networks on resistive device arrays", Frontiers in
+Neuroscience 14 (2020) 103.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rheobase.crossbar.array import Placed
+from rheobase.crossbar.programming._transfer import Transfer, drawn
+from rheobase.crossbar.programming.base import State, mirrored
+
+
+class TikiTaka(Transfer):
+    """A fast array, transferred by stochastic pulses."""
+
+    digital: ClassVar[str] = "none (a second array)"
+
+    def _transfer(
+        self, placed: Placed, read: Tensor, chosen: Tensor, state: State, generator: torch.Generator
+    ) -> None:
+        array = placed.array
+        wish = torch.zeros_like(read)
+        wish[:, chosen] = self.transfer * read[:, chosen]
+        due = array.spread(wish)
+        due = mirrored(due) if array.device.one_sided else due
+        array.pulse(*drawn(array, due, self.length, generator), generator)

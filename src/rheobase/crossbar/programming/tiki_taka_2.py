@@ -1,0 +1,41 @@
+"""Tiki-Taka, version 2: what is read from the fast array is summed digitally, and written as whole pulses.
+
+    A <- A + wish (pulses);  for the columns read:  H <- H + transfer A;
+    where H is worth a step of C: one pulse to C, and H <- H - step
+
+The digital sum filters the noise of A and of its reads, so that few pulses reach C.
+
+Gokmen, "Enabling training of neural networks on noisy hardware", Frontiers in Artificial Intelligence 4
+(2021).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rheobase.crossbar.array import Placed
+from rheobase.crossbar.programming._transfer import Transfer
+from rheobase.crossbar.programming.base import State, in_steps, turned, weight_of
+
+
+class TikiTaka2(Transfer):
+    """A fast array, transferred by way of a digital sum."""
+
+    digital: ClassVar[str] = "one number per weight (the sum), and a second array"
+
+    def _begin(self, placed: Placed) -> State:
+        return {**super()._begin(placed), "sum": torch.zeros_like(placed.parameter.detach()).flatten(1)}
+
+    def _transfer(
+        self, placed: Placed, read: Tensor, chosen: Tensor, state: State, generator: torch.Generator
+    ) -> None:
+        array, total = placed.array, state["sum"]
+        total[:, chosen] += self.transfer * read[:, chosen]
+        due = turned(array, array.spread(total), state["updates"] // self.every)
+        up, down = (n.floor().clamp(max=1) for n in in_steps(array, due, "nominal"))
+        rise, fall = array.device.typical_steps()
+        total -= weight_of(array, up * rise - down * fall)
+        array.pulse(up.to(torch.int32), down.to(torch.int32), generator)
