@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from rheobase.crossbar.devices.base import Cells, Device
+from rheobase.crossbar.devices.base import Cells, Device, cells_at
 from rheobase.crossbar.mapping import WeightMapping
 from rheobase.layers.connection import constraint_of, trained_weight
 from rheobase.layers.noise import Keyed
@@ -139,12 +139,20 @@ class Array(Keyed):
 
         Follow with `parameter.copy_(array.stored().view_as(parameter))`: see `sync`.
         """
-        cells = self.cells
-        before = self.device.conductance(cells)
-        after = self.device.pulse(cells, up, down, generator)
+        chosen = ((up > 0) | (down > 0)).flatten().nonzero().flatten()
+        self.pulse_at(chosen, up.flatten()[chosen], down.flatten()[chosen], generator)
+
+    @torch.no_grad()
+    def pulse_at(self, chosen: Tensor, up: Tensor, down: Tensor, generator: torch.Generator | None) -> None:
+        """`pulse` for a few cells: places in the flattened array, and pulses for each, all `[M]`."""
+        cells, shape = self.cells, self.pulses.shape[1:]
+        before = self.device.conductance(cells_at(cells, chosen, shape))
+        after = self.device.pulse_at(cells, chosen, up, down, generator)
         self.put(after)
-        self.pulses += torch.stack([up, down]).to(torch.int32)
-        mean = (before + self.device.conductance(after)) / 2
+        counts = self.pulses.view(2, -1)
+        counts[0, chosen] += up.to(torch.int32)
+        counts[1, chosen] += down.to(torch.int32)
+        mean = (before + self.device.conductance(cells_at(after, chosen, shape))) / 2
         self.energy += self.device.pulse_energy(mean, up, down).sum(dtype=torch.float64)
 
     @torch.no_grad()
@@ -153,7 +161,8 @@ class Array(Keyed):
         for name, value in cells.items():
             buffer = self._buffers[_CELL + name]
             assert buffer is not None
-            buffer.copy_(value)
+            if value is not buffer:
+                buffer.copy_(value)
 
     # ---- reading
 

@@ -34,6 +34,7 @@ temperature.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
@@ -201,26 +202,48 @@ class Device(Config, ABC):
             up, down: Pulses per cell, whole numbers of at least 0, shaped as the cells.
             generator: Where noise comes from; None for the mean response.
         """
+        chosen = ((up > 0) | (down > 0)).flatten().nonzero().flatten()
+        return self.pulse_at(cells, chosen, up.flatten()[chosen], down.flatten()[chosen], generator)
+
+    def pulse_at(
+        self,
+        cells: Cells,
+        chosen: Tensor,
+        up: Tensor,
+        down: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Cells:
+        """`pulse` for a few cells, at a cost that grows with their number.
+
+        Args:
+            cells: As they are.
+            chosen: Which cells get pulses, as places in the flattened array, each at most once, int64 `[M]`.
+            up, down: Pulses for each, `[M]`.
+            generator: Where noise comes from; None for the mean response.
+        """
         present = cells.get("hidden", self.conductance(cells) if self.drifts else cells["g"])
         if self.lifetime is not None:
             keep = 1 - 1 / (self.lifetime * cells.get("persistence", torch.ones((), dtype=present.dtype)))
             present = self.rest + (present - self.rest) * keep
-        g = present
+        there = cells_at(cells, chosen, present.shape)
+        g = present.flatten()[chosen]
         for counts, rising in ((up, True), (down, False)):
-            counts = counts if "stuck" not in cells else torch.where(cells["stuck"], 0, counts)
-            chosen = counts.flatten().nonzero().flatten()
-            if len(chosen):
-                there = cells_at(cells, chosen, g.shape)
-                moved = self._train(g.flatten()[chosen], counts.flatten()[chosen], there, rising, generator)
-                g = g.flatten().index_put((chosen,), moved).reshape(g.shape)
-        seen = g
-        touched = (up > 0) | (down > 0)
+            counts = counts if "stuck" not in there else torch.where(there["stuck"], 0, counts)
+            some = counts.nonzero().flatten()
+            if len(some) == len(g):
+                g = self._train(g, counts, there, rising, generator)
+            elif len(some):
+                part = cells_at(there, some, g.shape)
+                g = g.index_put((some,), self._train(g[some], counts[some], part, rising, generator))
+        after = present.flatten().index_put((chosen,), g).view_as(present)
+        seen = after
         if self.write_noise and generator is not None:
             noise = self.write_noise * torch.randn(g.shape, generator=generator, dtype=g.dtype)
-            seen = torch.where(touched, g + noise, cells["g"]).clamp(min=self.unformed_g)
-        return self._settled(cells, g, seen, touched)
+            noisy = (g + noise).clamp(min=self.unformed_g)
+            seen = cells["g"].flatten().index_put((chosen,), noisy).view_as(present)
+        return self._settled(cells, after, seen)
 
-    def _settled(self, cells: Cells, g: Tensor, seen: Tensor, touched: Tensor | None = None) -> Cells:
+    def _settled(self, cells: Cells, g: Tensor, seen: Tensor) -> Cells:
         """The cells with new conductances (those that are stuck keep theirs)."""
         new = dict(cells)
         stuck = cells.get("stuck")
@@ -277,12 +300,7 @@ class Device(Config, ABC):
 
     def typical_steps(self) -> tuple[float, float]:
         """The mean change of g by one pulse up and by one down, averaged over the range of a nominal cell."""
-        g = torch.linspace(0, 1, 65, dtype=torch.float64)
-        cells = self.fresh(g.shape, dtype=torch.float64)
-        cells = {**cells, "g": g}
-        rises = torch.minimum(self.increase(g, cells), 1 - g)
-        falls = torch.minimum(self.decrease(g, cells), g)
-        return float(rises.mean()), float(falls.mean())
+        return _typical_steps(self)
 
     def nominal(self, cells: Cells) -> Cells:
         """What a write circuit knows of cells: nothing of how one differs from another."""
@@ -370,6 +388,15 @@ class Device(Config, ABC):
         if name not in cls.presets:
             raise ValueError(unknown(f"preset of {name_of(cls)}", name, cls.presets))
         return cls(**{**cls.presets[name], **changes})
+
+
+@functools.lru_cache(maxsize=64)
+def _typical_steps(device: Device) -> tuple[float, float]:
+    g = torch.linspace(0, 1, 65, dtype=torch.float64)
+    cells = {**device.fresh(g.shape, dtype=torch.float64), "g": g}
+    rises = torch.minimum(device.increase(g, cells), 1 - g)
+    falls = torch.minimum(device.decrease(g, cells), g)
+    return float(rises.mean()), float(falls.mean())
 
 
 def gain_of(cells: Cells, up: bool) -> Tensor | float:

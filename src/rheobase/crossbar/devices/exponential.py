@@ -65,10 +65,15 @@ class Exponential(Device):
     def decrease(self, g: Tensor, cells: Cells) -> Tensor:
         return self._amplitude(self.a_down, cells) * torch.exp(-self.b_down * (1 - g))
 
-    def pulse(
-        self, cells: Cells, up: Tensor, down: Tensor, generator: torch.Generator | None = None
+    def pulse_at(
+        self,
+        cells: Cells,
+        chosen: Tensor,
+        up: Tensor,
+        down: Tensor,
+        generator: torch.Generator | None = None,
     ) -> Cells:
-        after = super().pulse(cells, up, down, generator)
+        after = super().pulse_at(cells, chosen, up, down, generator)
         return {**after, "writes": cells["writes"] + 1} if "writes" in cells else after
 
     def _amplitude(self, a: float, cells: Cells) -> float | Tensor:

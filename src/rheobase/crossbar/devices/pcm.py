@@ -92,11 +92,17 @@ class PCM(Device):
     def drifts(self) -> bool:
         return self.drifting
 
-    def pulse(
-        self, cells: Cells, up: Tensor, down: Tensor, generator: torch.Generator | None = None
+    def pulse_at(
+        self,
+        cells: Cells,
+        chosen: Tensor,
+        up: Tensor,
+        down: Tensor,
+        generator: torch.Generator | None = None,
     ) -> Cells:
-        after = super().pulse(cells, up, down, generator)
-        touched = (up > 0) | (down > 0)
+        after = super().pulse_at(cells, chosen, up, down, generator)
+        touched = torch.zeros(after["g"].shape, dtype=torch.bool)
+        touched.view(-1)[chosen] = (up > 0) | (down > 0)
         return self._written(cells, after, touched, generator)
 
     def place(self, cells: Cells, g: Tensor) -> Cells:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from rheobase.config import option
 from rheobase.crossbar.array import Array, Placed
-from rheobase.crossbar.devices.base import Cells
-from rheobase.crossbar.programming.base import Programming, State, mirrored
+from rheobase.crossbar.devices.base import Cells, cells_at
+from rheobase.crossbar.programming.base import Programming, State, in_steps
 
 _FAST = "fast_"
 
@@ -55,16 +55,17 @@ class Transfer(Programming):
         self._transfer(placed, read, chosen, state, generator)
 
     def _update(self, array: Array, wish: Tensor, state: State, generator: torch.Generator) -> None:
-        due = array.spread(wish)
-        due = mirrored(due) if array.device.one_sided else due
-        up, down = drawn(array, due, self.length, generator)
-        cells = fast_cells(state)
-        after = array.device.pulse(cells, up, down, generator)
-        energy = array.device.pulse_energy(array.device.conductance(after), up, down)
-        array.energy += energy.sum(dtype=torch.float64)
-        array.pulses += torch.stack([up, down])
-        for name, value in after.items():
-            state[f"{_FAST}{name}"] = value
+        pulses = drawn(array, array.spread(wish), self.length, generator).flatten()
+        chosen = pulses.nonzero().flatten()
+        some = pulses[chosen].to(torch.int32)
+        up, down = some.clamp(min=0), (-some).clamp(min=0)
+        after = array.device.pulse_at(fast_cells(state), chosen, up, down, generator)
+        g = array.device.conductance(cells_at(after, chosen, array.pulses.shape[1:]))
+        array.energy += array.device.pulse_energy(g, up, down).sum(dtype=torch.float64)
+        counts = array.pulses.view(2, -1)
+        counts[0, chosen] += up
+        counts[1, chosen] += down
+        state.update({f"{_FAST}{name}": value for name, value in after.items()})
 
     @abstractmethod
     def _transfer(
@@ -78,10 +79,8 @@ def fast_cells(state: State) -> Cells:
     return {name.removeprefix(_FAST): value for name, value in state.items() if name.startswith(_FAST)}
 
 
-def drawn(array: Array, due: Tensor, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random whole numbers of pulses up and down whose mean is the change that is due, by nominal steps."""
-    rise, fall = array.device.typical_steps()
+def drawn(array: Array, due: Tensor, length: int, generator: torch.Generator) -> Tensor:
+    """Random whole numbers of pulses, up above 0 and down below, whose mean is the change that is due."""
+    steps = in_steps(array, due, "nominal").clamp(-length, length)
     lots = torch.rand(due.shape, generator=generator, dtype=due.dtype)
-    up = (due.clamp(min=0) / rise).clamp(max=length)
-    down = ((-due).clamp(min=0) / fall).clamp(max=length)
-    return (up + lots).floor().to(torch.int32), (down + lots).floor().to(torch.int32)
+    return steps.sign() * (steps.abs() + lots).floor()

@@ -22,6 +22,7 @@ from rheobase.crossbar.programming.base import (
     Programming,
     State,
     Steps,
+    apply,
     in_steps,
     step_sizes,
     turned,
@@ -50,7 +51,7 @@ class Accumulate(Programming):
         if state["updates"] % self.every:
             return
         due = turned(array, array.spread(total.flatten(1)), state["updates"] // self.every)
-        up, down = (n.floor().clamp(max=self.most) for n in in_steps(array, due, self.steps))
+        pulses = in_steps(array, due, self.steps).trunc().clamp(-self.most, self.most)
         rise, fall = step_sizes(array, self.steps)
-        total -= weight_of(array, up * rise - down * fall).view_as(total)
-        array.pulse(up.to(torch.int32), down.to(torch.int32), generator)
+        total -= weight_of(array, pulses * torch.where(pulses > 0, rise, fall)).view_as(total)
+        apply(array, pulses, generator)

@@ -84,15 +84,22 @@ class Programming(Config, ABC):
         """Write to the array (not to the parameter)."""
 
 
-def in_steps(array: Array, due: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
-    """A change of g in (fractions of) pulses up and pulses down; both at least 0.
+def in_steps(array: Array, due: Tensor, steps: Steps) -> Tensor:
+    """A change of g in (fractions of) pulses: above 0 up, below 0 down.
 
     Of devices that cannot be lowered in steps, the other cell of the pair is raised instead.
     """
     if array.device.one_sided:
         due = mirrored(due)
     up, down = step_sizes(array, steps)
-    return due.clamp(min=0) / up, (-due).clamp(min=0) / down
+    return due / (up if array.device.one_sided else torch.where(due > 0, up, down))
+
+
+def apply(array: Array, pulses: Tensor, generator: torch.Generator) -> None:
+    """Apply whole numbers of pulses: above 0 up, below 0 down."""
+    chosen = pulses.flatten().nonzero().flatten()
+    some = pulses.flatten()[chosen].to(torch.int32)
+    array.pulse_at(chosen, some.clamp(min=0), (-some).clamp(min=0), generator)
 
 
 def step_sizes(array: Array, steps: Steps) -> tuple[Tensor | float, Tensor | float]:

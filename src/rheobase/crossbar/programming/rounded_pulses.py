@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rheobase.config import option
 from rheobase.crossbar.array import Placed
-from rheobase.crossbar.programming.base import Programming, State, Steps, in_steps, turned
+from rheobase.crossbar.programming.base import Programming, State, Steps, apply, in_steps, turned
 
 
 class RoundedPulses(Programming):
@@ -33,5 +33,4 @@ class RoundedPulses(Programming):
         array = placed.array
         due = turned(array, array.spread(wish.flatten(1)), state["turn"])
         state["turn"] = (state["turn"] + 1) % 2
-        up, down = (n.round().clamp(max=self.most).to(torch.int32) for n in in_steps(array, due, self.steps))
-        array.pulse(up, down, generator)
+        apply(array, in_steps(array, due, self.steps).round().clamp(-self.most, self.most), generator)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rheobase.config import option
 from rheobase.crossbar.array import Placed
-from rheobase.crossbar.programming.base import Programming, State, Steps, in_steps
+from rheobase.crossbar.programming.base import Programming, State, Steps, apply, in_steps
 
 
 class StochasticPulses(Programming):
@@ -33,13 +33,13 @@ class StochasticPulses(Programming):
 
     def _write(self, placed: Placed, wish: Tensor, state: State, generator: torch.Generator) -> None:
         array = placed.array
-        up, down = in_steps(array, array.spread(wish.flatten(1)), self.steps)
-        array.pulse(self._draw(up, generator), self._draw(down, generator), generator)
+        steps = in_steps(array, array.spread(wish.flatten(1)), self.steps)
+        apply(array, steps.sign() * self._draw(steps.abs(), generator), generator)
 
     def _draw(self, mean: Tensor, generator: torch.Generator) -> Tensor:
         mean = mean.clamp(max=self.length)
         if self.independent:
             slots = torch.full_like(mean, self.length)
-            return torch.binomial(slots, mean / self.length, generator=generator).to(torch.int32)
+            return torch.binomial(slots, mean / self.length, generator=generator)
         lots = torch.rand(mean.shape, generator=generator, dtype=mean.dtype)
-        return (mean + lots).floor().to(torch.int32)
+        return (mean + lots).floor()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rheobase.crossbar.array import Placed
 from rheobase.crossbar.programming._transfer import Transfer, drawn
-from rheobase.crossbar.programming.base import State, mirrored
+from rheobase.crossbar.programming.base import State, apply
 
 
 class TikiTaka(Transfer):
@@ -32,6 +32,4 @@ class TikiTaka(Transfer):
         array = placed.array
         wish = torch.zeros_like(read)
         wish[:, chosen] = self.transfer * read[:, chosen]
-        due = array.spread(wish)
-        due = mirrored(due) if array.device.one_sided else due
-        array.pulse(*drawn(array, due, self.length, generator), generator)
+        apply(array, drawn(array, array.spread(wish), self.length, generator), generator)

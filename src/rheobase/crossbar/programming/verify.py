@@ -7,19 +7,29 @@ short sequence (see `search`), of a pair on both cells together.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from rheobase.crossbar.array import Array
 from rheobase.crossbar.devices.base import Cells, cells_at
 from rheobase.crossbar.mapping import DifferentialPair
-from rheobase.crossbar.programming.base import mirrored, turned
+from rheobase.crossbar.programming.base import mirrored
 from rheobase.crossbar.programming.search import best_for_cells, best_for_pairs, reached
 
 #: Errors of fewer steps than this are searched for.
 FEW = 4.0
 #: What a pulse costs in a search, as a share of the tolerance.
 PRICE = 0.05
+
+
+class Plan(NamedTuple):
+    """Places in the flattened array, int64, and pulses up and down for each, int32; all `[M]`."""
+
+    chosen: Tensor
+    up: Tensor
+    down: Tensor
 
 
 def write_and_verify(
@@ -41,62 +51,74 @@ def write_and_verify(
         tolerance: Weights that are off by at most this share of the largest are left alone.
         most: Pulses per cell and round.
     """
+    largest = float(array.largest)
     for turn in range(rounds):
         seen = array.device.read(array.cells, generator)
-        error = target - array.mapping.decode(seen, float(array.largest), array.signs)
+        error = (target - array.mapping.decode(seen, largest, array.signs)).flatten()
         if array.mask is not None:
-            error = error * array.mask.flatten(1)
-        off = error.abs() > tolerance * float(array.largest)
-        if not bool(off.any()):
+            error = error * array.mask.flatten()
+        off = (error.abs() > tolerance * largest).nonzero().flatten()
+        if not len(off):
             return turn
-        up, down = _plan(array, seen, error * off, tolerance, most, turn)
-        array.pulse(up, down, generator)
+        if isinstance(array.mapping, DifferentialPair) and not array.device.one_sided:
+            plan = _for_pairs(array, seen, off, error[off] / largest, PRICE * tolerance, turn)
+        else:
+            wrong = torch.zeros_like(error).index_put((off,), error[off]).view_as(target)
+            plan = _for_cells(array, seen, array.spread(wrong), PRICE * tolerance)
+        array.pulse_at(plan.chosen, plan.up.clamp(max=most), plan.down.clamp(max=most), generator)
     return rounds
 
 
-def _plan(
-    array: Array, seen: Tensor, error: Tensor, tolerance: float, most: int, turn: int
-) -> tuple[Tensor, Tensor]:
-    """Pulses up and down of each cell, int32, shaped as the cells."""
-    device = array.device
-    due = array.spread(error)
-    due = mirrored(due) if device.one_sided else turned(array, due, turn)
-    rise, fall = device.next_steps(array.cells)
-    steps = due.abs() / torch.where(due > 0, rise, fall).clamp(min=1e-6)
-    # Of one-sided cells, too much could only be made good by the other cell, until both are full.
-    whole = ((steps + 0.3).floor() if device.one_sided else steps.round()).clamp(max=most).to(torch.int32)
-    up, down = torch.where(due > 0, whole, 0), torch.where(due < 0, whole, 0)
-    if device.one_sided:
-        return up, down
-    few = (due != 0) & (steps < FEW)
-    if isinstance(array.mapping, DifferentialPair):
-        few = few.any(0)
-    chosen = few.flatten().nonzero().flatten()
-    if not len(chosen):
-        return up, down
-    _search(array, seen, error, tolerance, chosen, (up, down))
-    return up, down
-
-
-def _search(
-    array: Array, seen: Tensor, error: Tensor, tolerance: float, chosen: Tensor, pulses: tuple[Tensor, Tensor]
-) -> None:
-    """Put the best short sequences for the chosen cells, or weights, into the pulses, in place."""
-    device, price = array.device, PRICE * tolerance
-    up, down = (count.view(len(seen), -1) for count in pulses)
+def _for_pairs(array: Array, seen: Tensor, off: Tensor, error: Tensor, price: float, turn: int) -> Plan:
+    """Pulses for the pairs `off`, whose differences of g are off by `error`."""
+    device, size = array.device, seen[0].numel()
     known = {**device.nominal(array.cells), "scale": device.scale(array.cells), "g": seen}
-    if isinstance(array.mapping, DifferentialPair):
-        planes = [cells_at(_plane(known, k), chosen, seen.shape[1:]) for k in (0, 1)]
-        options = [reached(device, cells["g"], cells["scale"], cells) for cells in planes]
-        target = planes[0]["g"] - planes[1]["g"] + error.flatten()[chosen] / float(array.largest)
-        up[:, chosen], down[:, chosen] = best_for_pairs(options[0], options[1], target, price)
-        return
+    first, second = (cells_at(_plane(known, k), off, seen.shape[1:]) for k in (0, 1))
+    place = turn % 2
+    due = -error if place else error
+    counts = _counted(array, (first, second)[place], due)
+    pulses = torch.zeros(2, 2, len(off), dtype=torch.int32)  # up and down; of each cell
+    pulses[0, place], pulses[1, place] = counts.clamp(min=0), (-counts).clamp(min=0)
+    few = (counts.abs() < FEW).nonzero().flatten()
+    if len(few):
+        near = [cells_at(cells, few, off.shape) for cells in (first, second)]
+        options = [reached(device, cells["g"], cells["scale"], cells) for cells in near]
+        target = near[0]["g"] - near[1]["g"] + error[few]
+        pulses[0, :, few], pulses[1, :, few] = best_for_pairs(options[0], options[1], target, price)
+    return Plan(torch.cat([off, off + size]), pulses[0].flatten(), pulses[1].flatten())
+
+
+def _for_cells(array: Array, seen: Tensor, due: Tensor, price: float) -> Plan:
+    """Pulses for the cells whose g is to change by `due`."""
+    device = array.device
+    due = mirrored(due) if device.one_sided else due
+    chosen = due.flatten().nonzero().flatten()
+    known = {**device.nominal(array.cells), "scale": device.scale(array.cells), "g": seen, "due": due}
     cells = cells_at(known, chosen, seen.shape)
-    target = cells["g"] + array.spread(error).flatten()[chosen]
-    flat_up, flat_down = pulses[0].view(-1), pulses[1].view(-1)
-    flat_up[chosen], flat_down[chosen] = best_for_cells(
-        reached(device, cells["g"], cells["scale"], cells), target, price
-    )
+    counts = _counted(array, cells, cells["due"])
+    up, down = counts.clamp(min=0), (-counts).clamp(min=0)
+    few = (counts.abs() < FEW).nonzero().flatten()
+    if len(few) and not device.one_sided:
+        near = cells_at(cells, few, chosen.shape)
+        options = reached(device, near["g"], near["scale"], near)
+        up[few], down[few] = best_for_cells(options, near["g"] + near["due"], price)
+    return Plan(chosen, up, down)
+
+
+def _counted(array: Array, cells: Cells, due: Tensor) -> Tensor:
+    """Pulses by the present step, int32 `[M]`: above 0 up, below 0 down."""
+    device = array.device
+    scale = _each(cells["scale"].clamp(min=1e-6), due)
+    g = cells["g"] / scale
+    step = torch.where(due > 0, device.increase(g, cells), device.decrease(g, cells)) * scale
+    steps = due / step.clamp(min=1e-6)
+    # Of one-sided cells, too much could only be made good by the other cell, until both are full.
+    whole = (steps + 0.3).floor() if device.one_sided else steps.round()
+    return whole.clamp(-1e6, 1e6).to(torch.int32)
+
+
+def _each(value: Tensor, like: Tensor) -> Tensor:
+    return value.expand_as(like)
 
 
 def _plane(cells: Cells, plane: int) -> Cells:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rheobase.crossbar.array import Placed
 from rheobase.crossbar.programming._transfer import Transfer
-from rheobase.crossbar.programming.base import State, in_steps, turned, weight_of
+from rheobase.crossbar.programming.base import State, apply, in_steps, turned, weight_of
 
 
 class TikiTaka2(Transfer):
@@ -35,7 +35,7 @@ class TikiTaka2(Transfer):
         array, total = placed.array, state["sum"]
         total[:, chosen] += self.transfer * read[:, chosen]
         due = turned(array, array.spread(total), state["updates"] // self.every)
-        up, down = (n.floor().clamp(max=1) for n in in_steps(array, due, "nominal"))
+        pulses = in_steps(array, due, "nominal").trunc().clamp(-1, 1)
         rise, fall = array.device.typical_steps()
-        total -= weight_of(array, up * rise - down * fall)
-        array.pulse(up.to(torch.int32), down.to(torch.int32), generator)
+        total -= weight_of(array, pulses * torch.where(pulses > 0, rise, fall))
+        apply(array, pulses, generator)
