@@ -41,7 +41,7 @@ def noisy(**training: Any) -> Experiment:
     )
     return first.replace(
         network=first.network.replace(train_neurons=("tau_m",), noise=0.1, noise_tau=3.0),
-        training=first.training.replace(**tables["training"], **training),
+        training=first.training.replace(**{**tables["training"], **training}),
     )
 
 

@@ -18,10 +18,14 @@ def command(run: Path, no_progress: bool) -> None:
     from rheobase.training.checkpoint import read_checkpoint
     from rheobase.training.fit import resume
     from rheobase.training.folder import RunFolder
+    from rheobase.workers import together
 
-    if no_progress:  # otherwise the progress bar says so
-        folder = RunFolder(run)
-        folder.check()
-        place = read_checkpoint(folder.checkpoints, "last").checkpoint.values["place"]
-        click.echo(f"going on after step {place['step']} (epoch {place['epoch']})", err=True)
-    report_on(resume(run, progress=not no_progress), run)
+    with together() as workers:
+        if no_progress and workers.first:  # otherwise the progress bar says so
+            folder = RunFolder(run)
+            folder.check()
+            place = read_checkpoint(folder.checkpoints, "last").checkpoint.values["place"]
+            click.echo(f"going on after step {place['step']} (epoch {place['epoch']})", err=True)
+        summary = resume(run, progress=not no_progress)
+    if workers.first:
+        report_on(summary, run)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rheobase.cli.flags import Group
     from rheobase.training.experiment import Experiment
     from rheobase.training.summary import Summary
+    from rheobase.workers import Workers
 
 
 @click.command(cls=Planned)
@@ -58,6 +59,7 @@ def command(plan: Plan, groups: Sequence[Group], **given: Any) -> None:
       rheobase train mnist --dry-run > mine.toml; rheobase train mine.toml
     """
     from rheobase.cli.usage import wrong_usage
+    from rheobase.workers import may_restart, together
 
     need_task(given)
     with wrong_usage():
@@ -73,33 +75,57 @@ def command(plan: Plan, groups: Sequence[Group], **given: Any) -> None:
         click.echo(tomli_w.dumps(experiment.tables()), nl=False)
         return
     out, progress = given["out"], not given["no_progress"]
-    if not seeds:
-        _train(experiment, out or _default_folder(experiment), plan.recipe, progress)
-        return
-    summaries = []
-    for seed in seeds:
-        one = experiment.replace(training=experiment.training.replace(seed=seed))
-        folder = out / f"s{seed}" if out else _default_folder(one)
-        summaries.append(_train(one, folder, plan.recipe, progress))
-        click.echo()
-    click.echo(_spread(summaries))
+    if out is None and may_restart():
+        raise click.UsageError(
+            "got no folder for a job that torchrun may start again (--max-restarts), wanted one that the "
+            "next start finds too; add --out runs/NAME"
+        )
+    with together() as workers:
+        if not seeds:
+            _train(experiment, out or _default_folder(experiment, workers), plan.recipe, progress, workers)
+            return
+        summaries = []
+        for seed in seeds:
+            one = experiment.replace(training=experiment.training.replace(seed=seed))
+            folder = out / f"s{seed}" if out else _default_folder(one, workers)
+            summaries.append(_train(one, folder, plan.recipe, progress, workers))
+            if workers.first:
+                click.echo()
+        if workers.first:
+            click.echo(_spread(summaries))
 
 
-def _default_folder(experiment: Experiment) -> Path:
+def _default_folder(experiment: Experiment, workers: Workers) -> Path:
+    """One that says what is in it, and when it was begun."""
+    import torch
+
     from rheobase.cli.describe import shown_name
 
+    now = torch.tensor(int(datetime.now().timestamp()))
+    workers.tell([now])  # of the first one's clock
     task, rule = shown_name(type(experiment.task)), shown_name(type(experiment.rule))
-    moment = datetime.now().strftime("%Y%m%d-%H%M%S")
+    moment = datetime.fromtimestamp(int(now)).strftime("%Y%m%d-%H%M%S")
     return Path("runs", f"{task}-{rule}-{moment}-s{experiment.training.seed}")
 
 
-def _train(experiment: Experiment, folder: Path, recipe: str, progress: bool) -> Summary:
-    from rheobase.cli.result import report_on
-    from rheobase.training.fit import fit
+def _train(experiment: Experiment, folder: Path, recipe: str, progress: bool, workers: Workers) -> Summary:
+    import torch
 
-    click.echo(f"Run folder: {folder}", err=True)
-    summary = fit(experiment, folder, recipe=recipe, progress=progress)
-    report_on(summary, folder)
+    from rheobase.cli.result import report_on
+    from rheobase.training.fit import fit, resume
+    from rheobase.training.folder import RunFolder
+    from rheobase.workers import restarted
+
+    begun = torch.tensor(int(restarted() and RunFolder(folder).experiment.is_file()))
+    workers.tell([begun])
+    if workers.first:
+        click.echo(f"Run folder: {folder}", err=True)
+    if begun:
+        summary = resume(folder, progress=progress)
+    else:
+        summary = fit(experiment, folder, recipe=recipe, progress=progress)
+    if workers.first:
+        report_on(summary, folder)
     return summary
 
 

@@ -41,9 +41,11 @@ class Keyed(nn.Module):
 
     Attributes:
         key: The seed of its numbers, any whole number.
+        place: That of the first sample, where a batch is the part of a larger one.
     """
 
     key: int
+    place: int = 0
 
 
 class Noise(Stateful, Keyed):
@@ -93,7 +95,7 @@ class Noise(Stateful, Keyed):
         done, last = self._start(current, state)
         after = {STEP: torch.tensor(done + steps)}
         work = np.float64 if current.dtype is torch.float64 else np.float32
-        drawn = standard_normal(self.key, done, (steps, batch, math.prod(shape)), work)
+        drawn = standard_normal(self.key, done, self.place, (steps, batch, math.prod(shape)), work)
         if self.tau is None:
             drawn *= self.std
         else:
@@ -125,8 +127,10 @@ class Noise(Stateful, Keyed):
         return f"std={self.std:g}" + ("" if self.tau is None else f", tau={self.tau:g} ms")
 
 
-def renew_noise(network: nn.Module, generator: torch.Generator) -> None:
+def renew_noise(network: nn.Module, generator: torch.Generator, place: int = 0) -> None:
     """Give each source of noise in `network` a new key, drawn from `generator` (untouched if there is none).
+
+    `place` is that of the next batch's first sample, where that is the part of a larger batch.
 
     >>> noise = Noise(1.0)
     >>> renew_noise(noise, torch.Generator().manual_seed(0))
@@ -136,18 +140,19 @@ def renew_noise(network: nn.Module, generator: torch.Generator) -> None:
     for module in network.modules():
         if isinstance(module, Keyed):
             module.key = int(torch.randint(2**63 - 1, (), generator=generator))
+            module.place = place
 
 
 def standard_normal(
-    key: int, first: int, shape: tuple[int, int, int], dtype: type[np.floating[Any]]
+    key: int, first: int, place: int, shape: tuple[int, int, int], dtype: type[np.floating[Any]]
 ) -> npt.NDArray[np.floating[Any]]:
-    """Standard normal numbers `[T, B, N]` for the time steps from `first` on."""
+    """Standard normal numbers `[T, B, N]` for the time steps from `first` and the samples from `place` on."""
     steps, batch, size = shape
     pairs = -(-size // 2)
     blocks = -(-pairs // 4)  # the generator counts in blocks of four 64-bit numbers
     out = np.empty(shape, dtype)
     for sample in range(batch):
-        source = np.random.Philox(key=[key % 2**64, sample], counter=[first * blocks, 0, 0, 0])
+        source = np.random.Philox(key=[key % 2**64, place + sample], counter=[first * blocks, 0, 0, 0])
         raw = source.random_raw(steps * blocks * 4).reshape(steps, blocks * 4)[:, :pairs]
         radius = np.sqrt(-2.0 * np.log(((raw >> np.uint64(32)) + 0.5) * 2.0**-32))
         angle = (raw & np.uint64(2**32 - 1)) * (2.0 * math.pi * 2.0**-32)

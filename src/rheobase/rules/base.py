@@ -90,6 +90,16 @@ class LearningRule(Config, ABC):
         """
         return {}
 
+    @property
+    def divides(self) -> Literal["samples", "members", "nothing"]:
+        """What several processes divide among them (see `rheobase.training.sharing`).
+
+        The samples of a batch: then directions, and what it keeps where that changed, are averaged. Its own
+        candidates, which it divides itself (see `rheobase.workers`). Or nothing, as where it keeps something
+        of each sample.
+        """
+        return "samples"
+
     @abstractmethod
     def accumulate(self, network: Network, lesson: Lesson, memory: Memory) -> Outcome:
         """Add the update direction for this batch to each trainable parameter's `.grad`.

@@ -74,3 +74,21 @@ class Board:
         # On the way out of an error, that error is the one to tell.
         with contextlib.suppress(OSError) if error else writing(self._folder):
             self._writer.close()
+
+
+class NoBoard(Board):
+    """Shows nothing: the board of a process that is not the first of its job."""
+
+    def __init__(self) -> None:
+        pass
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Drop numbers."""
+
+    def histograms(self, network: nn.Module, step: int) -> None:
+        """Drop weights and gradients."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass

@@ -3,6 +3,8 @@
     fit      experiment -> new run folder
     resume   run folder whose training was stopped, at any moment and in any way -> finished run folder
 
+Under torchrun, every process calls the same; the first one writes, and the others read what it wrote.
+
 Model selection: with a validation split the epoch with the best metric on it is the best, without one that
 with the lowest training loss. The test split is used once, at the end: with a validation split on the best
 network, without one on the last (nothing was held out to tell that another is better).
@@ -19,7 +21,7 @@ import torch
 from rheobase.files import write_json
 from rheobase.layers.connection import count_parameters
 from rheobase.registry import name_of
-from rheobase.training.board import Board
+from rheobase.training.board import Board, NoBoard
 from rheobase.training.checkpoint import read_checkpoint, settle
 from rheobase.training.console import Console
 from rheobase.training.environment import environment, peak_memory_mb, version_of
@@ -27,7 +29,7 @@ from rheobase.training.evaluate import measure
 from rheobase.training.experiment import Experiment
 from rheobase.training.folder import RunFolder, writing
 from rheobase.training.inspection import write_inspection
-from rheobase.training.log import MetricsLog, read_log
+from rheobase.training.log import MetricsLog, NoLog, read_log
 from rheobase.training.loop import Trainer
 from rheobase.training.restore import load_weights
 from rheobase.training.seeding import global_seed
@@ -52,12 +54,12 @@ def fit(experiment: Experiment, folder: Path, *, recipe: str = "", progress: boo
     training = experiment.training
     with _threads(training.threads), global_seed(training.seed, "modules"):
         trainer = Trainer(experiment, experiment.task.splits(), run, recipe)
-        run.create()  # only now: an experiment that does not fit leaves no folder behind
-        with writing(run):
-            write_json(run.environment, environment())
-            experiment.save(run.experiment)
-            log = MetricsLog(run.metrics)
-        with log:
+        if trainer.workers.first:
+            run.create()  # only now: an experiment that does not fit leaves no folder behind
+            with writing(run):
+                write_json(run.environment, environment())
+                experiment.save(run.experiment)
+        with _log(trainer, 0) as log:
             trainer.save(log)
             return _train(trainer, log, progress, [])
 
@@ -81,24 +83,36 @@ def resume(folder: Path, *, progress: bool = True) -> Summary:
     with _threads(values["threads"]), global_seed(experiment.training.seed, "modules"):
         trainer = Trainer(experiment, experiment.task.splits(), run, values["recipe"])
         trainer.restore(found.checkpoint)
-        with writing(run):
-            log = MetricsLog(run.metrics, values["metrics_bytes"])
-            settle(run.checkpoints, "last", found)
+        trainer.workers.wait()  # all have read it
         notes = [f"{problem}; going on from an intact one" for problem in found.problems]
-        with log:
+        with _log(trainer, values["metrics_bytes"]) as log:
+            if trainer.workers.first:
+                with writing(run):
+                    settle(run.checkpoints, "last", found)
             return _train(trainer, log, progress, notes)
+
+
+def _log(trainer: Trainer, length: int) -> MetricsLog:
+    """The run's log after its first `length` bytes, which the first process of a job keeps."""
+    if not trainer.workers.first:
+        return NoLog()
+    with writing(trainer.folder):
+        return MetricsLog(trainer.folder.metrics, length)
 
 
 def _train(trainer: Trainer, log: MetricsLog, progress: bool, notes: list[str]) -> Summary:
     run = trainer.folder
-    with Console(progress, trainer.course.epochs, trainer.steps, trainer.place.step) as console:
+    first = trainer.workers.first
+    with Console(progress and first, trainer.course.epochs, trainer.steps, trainer.place.step) as console:
         for note in notes:
             console.warn(note)
         if trainer.place.step:
             console.say(f"going on after step {trainer.place.step} of {trainer.steps}")
-        with Board(run, trainer.place.step) as board:
+        with Board(run, trainer.place.step) if first else NoBoard() as board:
             trainer.run(log, board, console)
-    return _conclude(trainer)
+    summary = _conclude(trainer) if first else None
+    trainer.workers.wait()
+    return summary or Summary.load(run.path)
 
 
 def _conclude(trainer: Trainer) -> Summary:

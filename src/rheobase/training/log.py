@@ -59,6 +59,25 @@ class MetricsLog:
         self._file.close()
 
 
+class NoLog(MetricsLog):
+    """Keeps nothing: the log of a process that is not the first of its job."""
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Drop one object."""
+
+    def sync(self) -> int:
+        """Nothing to make durable."""
+        return 0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
 def read_log(path: Path, kind: str) -> list[dict[str, Any]]:
     """All objects of one kind, in order."""
     rows = (json.loads(line) for line in path.read_text("utf-8").splitlines())

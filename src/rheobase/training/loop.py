@@ -57,7 +57,9 @@ from rheobase.training.optimizers import (
 from rheobase.training.restore import load_weights
 from rheobase.training.seeding import Generators, generator
 from rheobase.training.setup import build_objective, initial_network
+from rheobase.training.sharing import Sharing, cut
 from rheobase.training.tally import Tally
+from rheobase.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ class Trainer:
         self.optimizer = make_optimizer(experiment.training, self.network.parameters())
         self._bounded = bounded_weights(experiment.training.weight_bound, self.network)
         self._clipped = _clipped(experiment.training.clip_only, self.network)
+        self.workers = Workers.here()
+        self._sharing = Sharing(experiment.rule, self.workers)
+        self._sharing.check()
+        self.workers.tell([*self.network.state_dict().values()])  # machines may differ in rounding
         self.generators = Generators.from_seed(experiment.training.seed)
         self.memory: Memory = experiment.rule.begin(self.network, generator(experiment.training.seed, "rule"))
         self.place = Place()
@@ -158,11 +164,14 @@ class Trainer:
     def save(self, log: MetricsLog) -> None:
         """Write the checkpoint "last"."""
         self._health.weights(self.network, self.place.step)
-        with writing(self.folder):
-            write_checkpoint(self.folder.checkpoints, "last", self.checkpoint(log.sync()))
+        if self.workers.first:
+            with writing(self.folder):
+                write_checkpoint(self.folder.checkpoints, "last", self.checkpoint(log.sync()))
         self._saved = time.monotonic()
 
     def _save_best(self) -> None:
+        if not self.workers.first:
+            return
         tensors = _prefixed("model", self.network.state_dict())
         values = {"place": asdict(self.place), "recipe": self.recipe}
         with writing(self.folder):
@@ -207,12 +216,14 @@ class Trainer:
             seen = start + len(indices)
             self._step(indices, seen == len(order), log, board, console)
             self.place = replace(self.place, sample=seen)
+            due = time.monotonic() - self._saved >= training.checkpoint_seconds
+            stopped, saved = self._sharing.any(stop.made, due)
             if seen == len(order):
                 self._end_epoch(log, board, console)
-            elif stop.made or time.monotonic() - self._saved >= training.checkpoint_seconds:
+            elif stopped or saved:
                 self.save(log)
             console.step(self.place.step)
-            if stop.made:
+            if stopped:
                 raise Interrupted(
                     f"stopped at step {self.place.step} of {self.steps}, everything is saved; go on with: "
                     f"rheobase resume {self.folder.path}"
@@ -227,9 +238,10 @@ class Trainer:
         aligned = self._align_now(step)
         random = torch.get_rng_state() if aligned else None
         outcome = experiment.rule.accumulate(self.network, lesson, self.memory)
-        self.memory = outcome.memory
         if random is not None:
             self._log_alignment(self._align(lesson, random), step, log, board)
+        outcome = self._sharing.pool(self.network, outcome, self.memory, batch, len(indices))
+        self.memory = outcome.memory
         rate = learning_rate(training, self.place.step, self.steps)
         norm = self._clip(watched)
         loss = math.nan
@@ -242,21 +254,26 @@ class Trainer:
         rewire(self.network, self.optimizer, rate, self.generators.rewiring)
         self.place = replace(self.place, step=step)
         predictions = self.objective.predictions(outcome.record)
-        scores = experiment.task.scoring(predictions, batch.targets, batch.mask)
+        own = experiment.task.scoring(predictions, batch.targets, batch.mask)
+        scores, predictions = self._gathered(own, predictions, len(indices))
         self._tally.add(outcome.loss, scores, predictions)
         if watched:
-            rates = self._count(outcome, len(indices) * lesson.inputs.shape[0])
+            rates = self._count(outcome, len(indices), lesson.inputs.shape[0])
             self._log_step(loss, float(scores.float().mean()), rates, rate, log, board, console)
 
     def _lesson(self, indices: Tensor, watched: bool) -> tuple[Lesson, Batch]:
-        """The batch at `indices`, shifted and encoded, as the rule gets it."""
-        training = self.experiment.training
-        batch = self.splits.train.batch(indices)
+        """The batch at `indices` (this process's block of it), shifted and encoded, as the rule gets it."""
+        training, encoder = self.experiment.training, self.experiment.encoder
+        block = self._sharing.block(len(indices))
+        whole = encoder.random or bool(training.augment_pixels)  # what is random is drawn for all, then cut
+        batch = self.splits.train.batch(indices if whole else indices[block])
         inputs = batch.inputs
         if training.augment_pixels:
             inputs = shift_images(inputs, training.augment_pixels, self.generators.augmentation)
-        sequence = self.experiment.encoder.encode(inputs, self.generators.encoder)
-        renew_noise(self.network, self.generators.noise)
+        sequence = encoder.encode(inputs, self.generators.encoder)
+        if whole and block != slice(0, len(indices)):
+            sequence, batch = cut(sequence, block), self.splits.train.batch(indices[block])
+        renew_noise(self.network, self.generators.noise, block.start)
         names = self.objective.training
         if watched:
             names = tuple(dict.fromkeys((*names, *self.objective.spikes.values())))
@@ -295,8 +312,16 @@ class Trainer:
             return norm
         return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
-    def _count(self, outcome: Outcome, sample_steps: int) -> dict[str, float]:
-        counts = spike_counts(outcome.record, self.objective.spikes)
+    def _gathered(self, scores: Tensor, predictions: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        """Scores and predictions of a whole batch of `number` samples."""
+        if self.experiment.task.classes is not None:  # nothing else is counted
+            samples = predictions if predictions.dim() == 1 else predictions.transpose(0, 1)
+            predictions = self._sharing.gather(samples, number)
+        return self._sharing.gather(scores, number), predictions
+
+    def _count(self, outcome: Outcome, number: int, steps: int) -> dict[str, float]:
+        counts = self._sharing.add(spike_counts(outcome.record, self.objective.spikes), number)
+        sample_steps = number * steps
         self._tally.add_spikes(counts, sample_steps)
         dt = self.experiment.neuron.dt
         return {layer: to_hertz(float(c.mean()) / sample_steps, dt) for layer, c in counts.items()}
