@@ -92,6 +92,10 @@ class Adding(GeneratedTask):
             },
         },
     }
+    settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # The read-out adds up for 10 s, so that what a twin departs by is a random walk.
+        "kernl": {"rule": {"explain": "increments"}},
+    }
 
     test_samples: int = option(default=5000, at_least=10, help="samples to test on")
     length: int = option(default=100, at_least=2, unit="steps", help="length of a sequence (T)")
