@@ -9,13 +9,13 @@ wire; m rows, n columns, cells g `[m, n]`, wire conductances c = 1/r per segment
 The word nodes of a row are a chain, whose inverse X_i `[n, n]` is known in closed form. Without them a row
 leaves D_i = G - G X_i G on its bit nodes, and rows couple through the bit lines alone:
 
-    S_0 = D_0 + c_b,   S_i = D_i + 2 c_b - c_b^2 P_{i-1},   P_i = S_i^-1        (n x n, symmetric)
+    Q_0 = (r_b D_0 + 1)^-1,   Q_i = (r_b D_i + 2 - Q_{i-1})^-1        (n x n, symmetric)
 
 So 2mn unknowns cost m inverses of n x n matrices, about 3 m n^3 operations in dense algebra, where a general
 sparse factorisation of the same network takes several times as long. Two sets of fields follow from the P_i
 by products:
 
-    U_i, the bit nodes of row i for 1 V at each output in turn:   U_i = c_b P_i U_{i+1},  U_m = 1
+    U_i, the bit nodes of row i for 1 V at each output in turn:   U_i = Q_i U_{i+1},  U_m = 1
     V for given inputs: forward elimination, then back substitution
 
 By reciprocity the conductance from input i to output j is a_i . U_i[:, j], with a_i = c_w G X_i e_0; and its
@@ -29,7 +29,7 @@ summed as series and parallel conductances); float64 throughout.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -38,23 +38,30 @@ from scipy.linalg.lapack import dpotrf, dpotri
 Array = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
 class Factor:
     """A factorised network.
 
     Attributes:
         g: Cells `[m, n]`.
-        chain: X_i `[m, n, n]`, voltages of a row's word nodes by currents into them; None for r_w = 0.
         feed: Voltages of the word nodes by the input alone (bit nodes grounded), `[m, n]`.
-        inverse: P_i `[m, n, n]`; None for r_b = 0.
-        c_b: Conductance of a bit line's segment (0 for none).
+        inverse: Q_i `[m, n, n]`; None for r_b = 0.
+        r_b: Resistance of a bit line's segment.
     """
 
-    g: Array
-    chain: Array | None
-    feed: Array
-    inverse: Array | None
-    c_b: float
+    def __init__(self, g: Array, feed: Array, chain: Array | None, inverse: Array | None, r_b: float) -> None:
+        self.g, self.feed, self.inverse, self.r_b = g, feed, inverse, r_b
+        self._lower = chain
+
+    @functools.cached_property
+    def chain(self) -> Array | None:
+        """X_i `[m, n, n]`, voltages of a row's word nodes by currents into them; None for r_w = 0."""
+        if self._lower is None:
+            return None
+        places = np.arange(self.g.shape[1])
+        self._lower[:, places, places] *= 0.5
+        whole: Array = self._lower + self._lower.transpose(0, 2, 1)
+        self._lower = None
+        return whole
 
     def word(self, i: int, driven: Array | None, bit: Array | None) -> Array:
         """Voltages of the word nodes of row i, `[n, K]`, by its input `[K]` and its bit nodes `[n, K]`."""
@@ -81,7 +88,6 @@ class Factor:
         below = wanted
         for i in range(m - 1, -1, -1):
             np.matmul(self.inverse[i], below, out=fields[i])
-            fields[i] *= self.c_b
             below = fields[i]
         return fields
 
@@ -92,20 +98,16 @@ class Factor:
             return None
         m, n = self.g.shape
         fields = np.empty((m, n, driven.shape[1]))
-        above = np.zeros((n, driven.shape[1]))
         for i in range(m):
-            np.multiply.outer(self.collected(i), driven[i], out=fields[i])
+            np.multiply.outer(self.r_b * self.collected(i), driven[i], out=fields[i])
             if i:
-                fields[i] += above
-            if i + 1 < m:
-                above = self.inverse[i] @ fields[i]
-                above *= self.c_b
-        below = None
-        for i in range(m - 1, -1, -1):
-            if below is not None:
-                fields[i] += self.c_b * below
-            fields[i] = self.inverse[i] @ fields[i]
-            below = fields[i]
+                fields[i] += self.inverse[i - 1] @ fields[i - 1]
+        below = self.inverse[-1] @ fields[-1]
+        fields[-1] = below
+        for i in range(m - 2, -1, -1):
+            fields[i] += below
+            below = self.inverse[i] @ fields[i]
+            fields[i] = below
         return fields
 
 
@@ -117,23 +119,23 @@ def factorise(g: Array, r_word: float, r_bit: float) -> Factor:
     else:
         chain, feed, own = None, np.ones_like(g), np.ones_like(g)
     if not r_bit:
-        return Factor(g, chain, feed, None, 0.0)
-    c = 1 / r_bit
-    inverse = np.empty((m, n, n))
-    diagonal = np.arange(n)
-    above: Array | None = None
+        return Factor(g, feed, chain, None, 0.0)
+    inverse = np.zeros((m, n, n))
+    places = np.arange(n)
     for i in range(m):
-        matrix = np.zeros((n, n)) if chain is None else chain[i] * -np.outer(g[i], g[i])
-        matrix[diagonal, diagonal] = g[i] * own[i] + (c if i == 0 else 2 * c)
-        if above is not None:
-            matrix -= (c * c) * above
+        matrix = inverse[i]  # what is wanted is made in place; only the lower half of it is read
+        if chain is not None:
+            np.multiply(chain[i], g[i], out=matrix)
+            matrix *= (-r_bit * g[i])[:, None]
+        matrix[places, places] = r_bit * g[i] * own[i] + (2 if i else 1)
+        if i:
+            matrix -= inverse[i - 1]
         inverse[i] = _inverse(matrix)
-        above = inverse[i]
-    return Factor(g, chain, feed, inverse, c)
+    return Factor(g, feed, chain, inverse, r_bit)
 
 
 def _chains(g: Array, c: float) -> tuple[Array, Array, Array]:
-    """X `[m, n, n]`, the voltages that the inputs alone bring about `[m, n]`, and 1 - g X_jj `[m, n]`."""
+    """The lower halves of X `[m, n, n]`, `feed`, and 1 - g X_jj `[m, n]`."""
     m, n = g.shape
     left, right = np.empty_like(g), np.zeros_like(g)  # conductance to ground on either side of a node
     left[:, 0] = c
@@ -148,25 +150,26 @@ def _chains(g: Array, c: float) -> tuple[Array, Array, Array]:
     chain = np.zeros((m, n, n))
     chain[:, np.arange(n), np.arange(n)] = 1 / total
     for j in range(1, n):
-        chain[:, :j, j] = chain[:, :j, j - 1] * onwards[:, j : j + 1]
-        chain[:, j, :j] = chain[:, :j, j]
-    return chain, chain[:, 0] * c, (left + right) / total
+        np.multiply(chain[:, j - 1, :j], onwards[:, j : j + 1], out=chain[:, j, :j])
+    return chain, chain[:, :, 0] * c, (left + right) / total
 
 
 def _inverse(matrix: Array) -> Array:
-    """The inverse of a symmetric positive definite matrix."""
-    lower, failed = dpotrf(matrix, lower=1, overwrite_a=0)
+    """The inverse of a symmetric positive definite matrix, of which the lower half is given; it is used
+    up."""
+    # LAPACK counts columns first: what it is given is the transpose, and its upper half.
+    half, failed = dpotrf(matrix.T, lower=0, clean=1, overwrite_a=1)
     if not failed:
-        half, failed = dpotri(lower, lower=1, overwrite_c=1)
+        half, failed = dpotri(half, lower=0, overwrite_c=1)
     if failed:
         raise ValueError(
             "crossbar: the network of wires and cells is singular to working precision; conductances and "
             "wire resistances differ too much (look for cells far above the others)"
         )
-    below = np.tril(half, -1)
-    result: Array = below + below.T
-    np.fill_diagonal(result, half.diagonal())
-    return result
+    whole: Array = half + half.T
+    places = np.arange(len(whole))
+    whole[places, places] *= 0.5
+    return whole
 
 
 def flipped(g: Array) -> Array:

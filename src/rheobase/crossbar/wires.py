@@ -69,7 +69,7 @@ def transfer(conductance: Tensor, wires: Wires) -> Tensor:
     1.0
     """
     wires.check()
-    _check(conductance)
+    check_conductance(conductance)
     if wires.ideal:
         return conductance
     result: Tensor = _Transfer.apply(conductance, wires)  # type: ignore[no-untyped-call]
@@ -87,7 +87,7 @@ def currents(conductance: Tensor, voltages: Tensor, wires: Wires) -> Tensor:
     [0.002, 0.002]
     """
     wires.check()
-    _check(conductance)
+    check_conductance(conductance)
     if voltages.shape[-1] != len(conductance):
         raise ValueError(
             f"voltages: got {voltages.shape[-1]} values, wanted one for each of {len(conductance)} word lines"
@@ -108,7 +108,7 @@ def node_voltages(conductance: Tensor, voltages: Tensor, wires: Wires) -> tuple[
     10.0
     """
     wires.check()
-    _check(conductance)
+    check_conductance(conductance)
     network = _Network.of(_numpy(conductance), wires)
     word, bit = network.nodes(_numpy(voltages)[:, None])
     return torch.from_numpy(word[..., 0].copy()), torch.from_numpy(bit[..., 0].copy())
@@ -123,7 +123,7 @@ def approximate(conductance: Tensor, wires: Wires, sweeps: int = 4) -> Tensor:
     `approximation_error`.
     """
     wires.check()
-    _check(conductance)
+    check_conductance(conductance)
     if wires.ideal:
         return conductance
     share = torch.from_numpy(_shares(_numpy(conductance), wires, sweeps))
@@ -274,7 +274,8 @@ def _numpy(values: Tensor) -> Floats:
     return values.detach().to("cpu", torch.float64).contiguous().numpy()
 
 
-def _check(conductance: Tensor) -> None:
+def check_conductance(conductance: Tensor) -> None:
+    """Raise `ValueError` unless these are conductances `[m, n]`."""
     if conductance.dim() != 2 or 0 in conductance.shape:
         raise ValueError(
             f"conductance: got shape {tuple(conductance.shape)}, wanted word lines by bit lines, [m, n]"
