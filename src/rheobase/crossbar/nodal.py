@@ -74,8 +74,8 @@ def solve(
         ValueError: On values that do not fit, or a line that floats without any way to a line that is held.
 
     >>> cells = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
-    >>> solve(cells, [1.0, None], [0.0, 0.0], Wires()).word.tolist()  # the second word line hangs between two
-    grounds [[1.0, 1.0], [0.0, 0.0]]
+    >>> solve(cells, [1.0, None], [0.0, 0.0], Wires()).word.tolist()  # a line between two grounds
+    [[1.0, 1.0], [0.0, 0.0]]
     """
     wires.check()
     check_conductance(conductance)
