@@ -113,11 +113,24 @@ def find(base: type[C], name: str) -> type[C]:
     return known[key]
 
 
+def meaning(base: type[Config], name: str) -> Mapping[str, Any]:
+    """The table that a name stands for in the room of `base`: itself, or what the room says of other names.
+
+    A base may have a classmethod `named(name)`, which returns a table, or None where it knows no such name.
+    """
+    if name.replace("-", "_").lower() in catalogue(base):
+        return {"name": name}
+    named = getattr(base, "named", None)
+    return (named(name) if named else None) or {"name": name}
+
+
 def build(base: type[C], table: Mapping[str, Any]) -> C:
     """The object that `Config.to_dict` described: `{"name": ..., option: value, ...}`.
 
     A `"preset"` in the table stands for that named set of options, beneath the others.
     """
+    if "name" in table:
+        table = {**table, **meaning(base, str(table["name"]))}
     options = {key.replace("-", "_"): value for key, value in table.items() if key != "name"}
     preset = options.pop("preset", None)
     if "name" not in table:

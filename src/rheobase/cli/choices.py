@@ -14,7 +14,7 @@ from typing import Any
 
 from rheobase.cli.rooms import is_config
 from rheobase.config import Config, fields_of, hints_of
-from rheobase.registry import build, find, name_of
+from rheobase.registry import build, find, meaning, name_of
 from rheobase.training.experiment import Experiment
 
 
@@ -134,6 +134,10 @@ def _base(words: Words) -> tuple[Experiment, str]:
 def _choose(base: type[Config], part: Config, flag: str, given: Mapping[str, str]) -> Config:
     """`part`, or what `--flag NAME` and `--flag.preset NAME` name in its place; nested parts likewise."""
     name, preset = given.get(flag), given.get(f"{flag}.preset")
+    if name is not None and len(told := meaning(base, name)) > 1:  # another name for a table
+        named = build(base, told)
+        own = {key: getattr(named, key) for key in told if key != "name"}
+        part, name = part.replace(**own) if type(part) is type(named) else named, None
     cls = type(part) if name is None else find(base, name)
     if preset is not None:
         part = build(base, {"name": name_of(cls), "preset": preset})

@@ -12,6 +12,7 @@ from rheobase.kernels.constant import Constant
 from rheobase.kernels.pair import FEW, LONG, SMALL
 from rheobase.kernels.plan import Plan, make_plan
 from rheobase.kernels.sequence import Backend, Run, check_input, run, run_into_dense, uses_kernel
+from rheobase.layers.connection import trained_weight
 from rheobase.layers.dense import Dense
 from rheobase.layers.population import Population
 from rheobase.layers.stateful import NeuronLayer
@@ -91,7 +92,9 @@ class Neurons(Population, NeuronLayer):
             torch.compiler.is_compiling()
             or len(self.neuron.inputs) > 1
             or math.prod(x.shape) < SMALL
-            or dense.weight.dtype != x.dtype
+            or dense._forward_hooks  # what a dense layer does besides would be left out
+            or dense._forward_pre_hooks
+            or _dtype(dense) != x.dtype
             or dense.outputs > FEW
             or x.shape[0] > LONG
             or self.checkpoint_every is not None
@@ -102,3 +105,10 @@ class Neurons(Population, NeuronLayer):
         check_input(x, None)
         plan = self._plan(isinstance(x, Constant), ())
         return run_into_dense(plan, x, state, self.tensors(), dense.weight, dense.bias)
+
+
+def _dtype(dense: Dense) -> torch.dtype:
+    """The type of a connection's weights, which need not be worked out for that."""
+    weight = trained_weight(dense)
+    assert weight is not None
+    return weight.dtype
