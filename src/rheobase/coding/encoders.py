@@ -267,6 +267,28 @@ class ThresholdCrossing(Encoder):
         return torch.cat([above & ~before, before & ~above], -1).to(values.dtype)
 
 
+class Thermometer(Encoder):
+    """Values in time as spikes of neurons that stand for levels: one fires at each step at or above its
+    level.
+
+    Levels are at k / (levels + 1), k = 1 ... levels. A sequence `[B, T, ...]` of values in [0, 1] becomes
+    spikes `[T, B, ..., levels]`.
+
+    >>> Thermometer(levels=3).encode(torch.tensor([[[0.6], [0.1]]]))[:, 0, 0].tolist()
+    [[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+
+    levels: int = option(default=4, at_least=1, help="levels, each with a neuron")
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*input_shape, self.levels)
+
+    def _encode(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
+        sequence = _time_first(values, "Thermometer")
+        level = torch.arange(1, self.levels + 1, dtype=values.dtype, device=values.device) / (self.levels + 1)
+        return (sequence.unsqueeze(-1) >= level).to(values.dtype)
+
+
 class Population(Encoder):
     """Each value is spread over `neurons` neurons with Gaussian tuning curves, which then fire at random.
 

@@ -1,9 +1,9 @@
 """From cells to tiles of bounded size with wires, and back: what conductances come to as seen from outside.
 
-Cells `[planes, columns, inputs]` are laid out as one array: a row per input, and side by side the columns of each
-output, one per plane. It is cut into tiles of at most so many rows and columns, of sizes as equal as can be. Each tile
-is a network of its own (see `wires`); what its rows' tiles send to an output is summed digitally, or after their
-converters (see `periphery`).
+Cells `[planes, columns, inputs]` are laid out as one array: a row per input, and side by side the columns of
+each output, one per plane. It is cut into tiles of at most so many rows and columns, of sizes as equal as can
+be. Each tile is a network of its own (see `wires`); what its rows' tiles send to an output is summed
+digitally, or after their converters (see `periphery`).
 
 Not modelled: wires between tiles, and drivers shared by them.
 """
@@ -52,8 +52,8 @@ class Tiles:
         self.wires, self.rows, self.columns, self.model = wires.check(), rows, columns, model
         if not (0 < rows <= LARGEST_TILE and 0 < columns <= LARGEST_TILE):
             raise ValueError(
-                f"tile: got {rows} rows and {columns} columns, wanted 1 to {LARGEST_TILE} of each; cut the array "
-                "into smaller tiles"
+                f"tile: got {rows} rows and {columns} columns, wanted 1 to {LARGEST_TILE} of each; cut the "
+                "array into smaller tiles"
             )
         self._seen: tuple[Tensor, Tensor] | None = None
 
@@ -71,8 +71,8 @@ class Tiles:
         array = layout(siemens)
         rows, columns = pieces(array.shape[0], self.rows), pieces(array.shape[1], self.columns)
         solved = [
-            torch.cat([solver(tile, self.wires) for tile in band.split(columns, 1)], 1)
-            for band in array.split(rows)
+            torch.cat([solver(tile, self.wires) for tile in torch.split(band, columns, 1)], 1)
+            for band in torch.split(array, rows)
         ]
         planes, outputs, inputs = siemens.shape
         return torch.cat(solved).view(inputs, outputs, planes).permute(2, 1, 0)

@@ -1,15 +1,16 @@
 """Converters at the edges of an array: what goes in and what comes out has so many levels.
 
-With b bits and full scale F, values are rounded to multiples of F / (2^b - 1) and held within 0 to F, or, for a
-signed converter, of 2 F / (2^b - 2) within -F to F. Derivatives pass as if nothing had been rounded
+With b bits and full scale F, values are rounded to multiples of F / (2^b - 1) and held within 0 to F, or, for
+a signed converter, of 2 F / (2^b - 2) within -F to F. Derivatives pass as if nothing had been rounded
 (straight-through), and not where a value is out of range.
 
     DAC     per input of a dense connection. Spikes need none: they are 0 or full scale already
     ADC     per tile and output of a dense connection, before the tiles' sums and the bias, which are digital.
             Full scale is a share of what a tile could give: range * W * rows, W the largest weight
 
-Connections that are read at every step inside a fused kernel (recurrent ones) or once per delay have no place for
-an ADC here, and are refused; neurons at their columns then take currents as they are (analogue integration).
+Connections that are read at every step inside a fused kernel (recurrent ones) or once per delay have no place
+for an ADC here, and are refused; neurons at their columns then take currents as they are (analogue
+integration).
 
 Not modelled: offsets, gain errors and noise of converters.
 """
@@ -40,7 +41,8 @@ def quantise(x: Tensor, bits: int, full_scale: float, *, signed: bool) -> Tensor
     low = -full_scale if signed else 0.0
     step = full_scale / (2 ** (bits - 1) - 1) if signed else full_scale / (2**bits - 1)
     inside = x.clamp(low, full_scale)
-    return inside + ((inside / step).round() * step - inside).detach()
+    rounding: Tensor = (inside / step).round() * step - inside
+    return inside + rounding.detach()
 
 
 class Converters:
@@ -48,14 +50,20 @@ class Converters:
 
     Args:
         dac_bits, dac_range: Bits of the DAC (None for no DAC), and its full scale in units of the input.
-        adc_bits, adc_range: Bits of the ADC (None for no ADC), and its full scale as a share of the largest sum.
+        adc_bits, adc_range: Bits of the ADC (None for no ADC), and its full scale as a share of the largest
+            sum.
         rows: Largest number of rows of a tile.
     """
 
     def __init__(
         self, dac_bits: int | None, dac_range: float, adc_bits: int | None, adc_range: float, rows: int
     ) -> None:
-        self.dac_bits, self.dac_range, self.adc_bits, self.adc_range = dac_bits, dac_range, adc_bits, adc_range
+        self.dac_bits, self.dac_range, self.adc_bits, self.adc_range = (
+            dac_bits,
+            dac_range,
+            adc_bits,
+            adc_range,
+        )
         self.rows = rows
 
     def attach(self, name: str, layer: nn.Module) -> None:
@@ -67,8 +75,9 @@ class Converters:
         if not isinstance(layer, Dense):
             if self.adc_bits is not None:
                 raise ValueError(
-                    f"adc_bits: got {self.adc_bits} with layer '{name}' ({type(layer).__name__}), whose sums never "
-                    "leave the array as numbers; leave adc_bits out, or list the dense layers in 'layers'"
+                    f"adc_bits: got {self.adc_bits} with layer '{name}' ({type(layer).__name__}), whose "
+                    "sums never leave the array as numbers; leave adc_bits out, or list the dense layers "
+                    "in 'layers'"
                 )
             return
         layer.register_forward_pre_hook(self._before)
@@ -92,7 +101,9 @@ class Converters:
         def read(x: Tensor) -> Tensor:
             total: Tensor | None = None
             parts = pieces(layer.inputs, self.rows)
-            for part, own in zip(x.flatten(1).split(parts, 1), weight.split(parts, 1), strict=True):
+            for part, own in zip(
+                torch.split(x.flatten(1), parts, 1), torch.split(weight, parts, 1), strict=True
+            ):
                 scale = self.adc_range * largest * own.shape[1]
                 sums = quantise(linear(part, own, None), bits, scale, signed=True)
                 total = sums if total is None else total + sums

@@ -1,11 +1,12 @@
 """What a network's connections are made of: ideal weights, or crossbars of devices.
 
     --substrate ideal                    numbers
-    --substrate memtransistor            crossbars of that device; any law or preset of `rheobase list devices`
+    --substrate memtransistor            crossbars of that device; any law or preset of `rheobase list
+    devices`
     --substrate crossbar --substrate.device pcm --substrate.r-word 2 ...      the same, spelt out
 
-On crossbars every connection of the network (dense, delayed, recurrent, convolutional) stands on an array of its
-own (see `array`), or only those that are named. Biases, delays and neuron parameters stay digital.
+On crossbars every connection of the network (dense, delayed, recurrent, convolutional) stands on an array of
+its own (see `array`), or only those that are named. Biases, delays and neuron parameters stay digital.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from rheobase.crossbar.devices.library import device as named_device
 from rheobase.crossbar.devices.memtransistor import Memtransistor
 from rheobase.crossbar.mapping import DifferentialPair, OneSigned, WeightMapping
 from rheobase.crossbar.periphery import Converters
-from rheobase.crossbar.programming.base import Programming
 from rheobase.crossbar.programming.accumulate import Accumulate
+from rheobase.crossbar.programming.base import Programming
+from rheobase.crossbar.programming.optimizer import PulsedOptimizer
 from rheobase.crossbar.wires import Wires
 from rheobase.layers.connection import constraint_of, trained_weight
 from rheobase.registry import name_of, unknown
@@ -54,6 +56,12 @@ class Substrate(Config, ABC):
     @abstractmethod
     def place(self, network: nn.Module, generator: torch.Generator) -> dict[str, Placed]:
         """Put a network's connections on this substrate, in place; their arrays, by layer."""
+
+    def writer(
+        self, inner: torch.optim.Optimizer, placed: Mapping[str, Placed], seed: int
+    ) -> torch.optim.Optimizer:
+        """What makes `inner`'s steps reach this substrate; `seed` is that of noise and lots."""
+        return inner
 
 
 class Ideal(Substrate):
@@ -84,7 +92,8 @@ class Crossbar(Substrate):
     reach: float = option(
         default=1.0,
         above=0,
-        help="largest weight that the range of the device stands for, in multiples of a layer's largest initial one",
+        help="largest weight that the range of the device stands for, in multiples of a layer's largest "
+        "initial one",
     )
     r_word: float = option(
         default=0.0, at_least=0, unit="ohm", help="wire between two cells of a word line (one input)"
@@ -96,7 +105,9 @@ class Crossbar(Substrate):
     train_through_wires: bool = option(
         default=True, help="whether training sees the wires; evaluation always does"
     )
-    tile_rows: int = option(default=128, at_least=1, at_most=512, help="largest number of word lines of a tile")
+    tile_rows: int = option(
+        default=128, at_least=1, at_most=512, help="largest number of word lines of a tile"
+    )
     tile_columns: int = option(default=128, at_least=1, at_most=512, help="largest number of its bit lines")
     dac_bits: int | None = option(
         default=None, at_least=1, at_most=16, help="bits of the converters of inputs (spikes need none)"
@@ -113,8 +124,8 @@ class Crossbar(Substrate):
     def validate(self) -> None:
         if isinstance(self.mapping, OneSigned) and self.device.one_sided:
             raise ValueError(
-                f"Crossbar.mapping: got one_signed with {name_of(type(self.device))}, whose cells cannot be lowered "
-                "in steps; use differential_pair"
+                f"Crossbar.mapping: got one_signed with {name_of(type(self.device))}, whose cells cannot "
+                "be lowered in steps; use differential_pair"
             )
 
     @property
@@ -155,8 +166,15 @@ class Crossbar(Substrate):
             converters.attach(name, layer)
         return arrays(network)
 
+    def writer(
+        self, inner: torch.optim.Optimizer, placed: Mapping[str, Placed], seed: int
+    ) -> torch.optim.Optimizer:
+        """Pulses, as the scheme of programming says."""
+        return PulsedOptimizer(inner, placed, self.programming, seed=seed)
+
     def _mapping(self, layer: nn.Module) -> WeightMapping:
-        """The mapping; one cell per weight where weights have no sign of their own is not possible: a pair then."""
+        """The mapping; one cell per weight where weights have no sign of their own is not possible: a pair
+        then."""
         constraint = constraint_of(layer)
         if isinstance(self.mapping, OneSigned) and (constraint is None or constraint.signs is None):
             return DifferentialPair()

@@ -99,6 +99,7 @@ def make_weight(
     density: float = 1.0,
     self_connections: bool = True,
     rewiring: Rewiring | None = None,
+    balanced: bool = False,
     sole: bool = True,
 ) -> None:
     """Give `module` its `weight` `[outputs, inputs]`, drawn from torch's global generator.
@@ -114,6 +115,8 @@ def make_weight(
         density: Share of all possible connections that exist, drawn at random.
         self_connections: Whether unit i may connect to unit i.
         rewiring: Whether and how connections are rewired in training.
+        balanced: Whether initial weights of the rarer sign are larger by so much that both signs cancel on
+            average.
         sole: Whether this is all the input that the units get: then it warns of units without any.
 
     Raises:
@@ -129,7 +132,7 @@ def make_weight(
     chosen = None if signs is None else _signs(signs, inputs).to(weight.dtype)
     mask = _thinned(_possible(weight.shape, self_connections), density)
     if chosen is not None:
-        weight = weight.abs() * chosen
+        weight = weight.abs() * (_balance(chosen) if balanced else chosen)
     if rewiring is not None:
         if density == 1.0:
             raise ValueError(
@@ -203,6 +206,18 @@ def _signs(signs: Signs, inputs: int) -> Tensor:
     if not bool((values.abs() == 1).all()):
         raise ValueError(f"signs: got the values {sorted(set(values.tolist()))}, wanted +1 and -1 only")
     return values
+
+
+def _balance(signs: Tensor) -> Tensor:
+    """Signs times factors of mean 1 with which they cancel, or as they are where there is only one.
+
+    >>> _balance(torch.tensor([1.0, 1.0, -1.0])).tolist()
+    [0.75, 0.75, -1.5]
+    """
+    up = float((signs > 0).float().mean())
+    if up in (0.0, 1.0):
+        return signs
+    return torch.where(signs > 0, 0.5 / up, -0.5 / (1.0 - up)).to(signs.dtype)
 
 
 def _possible(shape: torch.Size, self_connections: bool) -> Tensor:

@@ -39,7 +39,7 @@ class Delayed(Stateful):
         learn_delays: Whether delays are trained; they may then lie between two steps (see `LearntDelays`).
         longest_delay: Longest delay in ms that may be learnt; by default the longest at the start.
         delay_speed: How many ms a learnt delay moves where a weight would move by 1.
-        bias, gain, weights, signs, density, rewiring: As in `Dense`.
+        bias, gain, weights, signs, density, rewiring, balanced: As in `Dense`.
 
     Shape: `[T, B, inputs] -> [T, B, outputs]` (or `[T, B, ...]` with `inputs` values per sample).
 
@@ -71,6 +71,7 @@ class Delayed(Stateful):
         signs: Signs | None = None,
         density: float = 1.0,
         rewiring: Rewiring | None = None,
+        balanced: bool = False,
     ) -> None:
         super().__init__()
         if inputs < 1 or outputs < 1:
@@ -85,6 +86,7 @@ class Delayed(Stateful):
             signs=signs,
             density=density,
             rewiring=rewiring,
+            balanced=balanced,
         )
         bound = 1.0 / math.sqrt(inputs)
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None

@@ -30,6 +30,7 @@ class Dense(nn.Module):
         density: Share of the possible connections that exist, drawn at random; initial weights are then
             those of the remaining number of inputs.
         rewiring: Whether and how connections are rewired in training: see `rheobase.layers.rewire`.
+        balanced: Whether initial weights of the rarer sign are larger, so that both signs cancel on average.
 
     Shape: `[T, B, inputs] -> [T, B, outputs]` (or `[T, B, ...]` with `inputs` values per sample).
 
@@ -53,6 +54,7 @@ class Dense(nn.Module):
         signs: Signs | None = None,
         density: float = 1.0,
         rewiring: Rewiring | None = None,
+        balanced: bool = False,
     ) -> None:
         super().__init__()
         if inputs < 1 or outputs < 1:
@@ -67,6 +69,7 @@ class Dense(nn.Module):
             signs=signs,
             density=density,
             rewiring=rewiring,
+            balanced=balanced,
         )
         bound = 1.0 / math.sqrt(inputs)
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound)) if bias else None

@@ -43,6 +43,7 @@ class Recurrent(NeuronLayer):
         signs: +1 or -1 per presynaptic neuron, or the share of excitatory neurons, drawn at random.
         density: Share of the possible connections that exist, drawn at random.
         rewiring: Whether and how connections are rewired in training: see `rheobase.layers.rewire`.
+        balanced: Whether initial weights of the rarer sign are larger, so that both signs cancel on average.
         trainable: Names of neuron parameters to train, one value per neuron; in a mixed population, in
             each group that has them.
         gain, weights: Scale and distribution of the initial weights: uniform in +-gain/sqrt(n), or normal
@@ -83,6 +84,7 @@ class Recurrent(NeuronLayer):
         signs: Signs | None = None,
         density: float = 1.0,
         rewiring: Rewiring | None = None,
+        balanced: bool = False,
         trainable: Collection[str] = (),
         gain: float = 1.0,
         weights: Weights = "uniform",
@@ -121,6 +123,7 @@ class Recurrent(NeuronLayer):
             density=density,
             self_connections=self_connections,
             rewiring=rewiring,
+            balanced=balanced,
             sole=False,
         )
         self.delays: ConnectionDelays | None = None

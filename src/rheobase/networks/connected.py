@@ -49,6 +49,13 @@ class Connected(Architecture):
         at_most=1,
         help="share of hidden neurons that only excite, while the others only inhibit; any signs if none",
     )
+    input_excitatory: float | None = option(
+        default=None,
+        at_least=0,
+        at_most=1,
+        help="share of inputs that only excite, while the others only inhibit (inputs must not be negative); "
+        "any signs if none",
+    )
     forward_delay: float | None = option(
         default=None,
         above=0,
@@ -117,6 +124,10 @@ class Connected(Architecture):
         """The signs of `size` neurons, drawn at random, or None."""
         return None if self.excitatory is None else draw_signs(self.excitatory, size)
 
+    def input_signs(self, size: int) -> Tensor | None:
+        """The signs of `size` inputs, drawn at random, or None."""
+        return None if self.input_excitatory is None else draw_signs(self.input_excitatory, size)
+
     def connect(
         self,
         inputs: int,
@@ -137,10 +148,10 @@ class Connected(Architecture):
         if signs is not None and any(len(model.inputs) > 1 for model, _ in groups):
             names = ", ".join(type(model).__name__ for model, _ in groups if len(model.inputs) > 1)
             raise ValueError(
-                f"{type(self).__name__}.excitatory: got {self.excitatory:g} in front of neurons with several "
-                f"inputs ({names}), wanted none: a connection between layers has weights of its own for each "
-                "input, not shared out by sign as recurrent ones are; leave signs free, or take one hidden "
-                "layer and a read-out with one input"
+                f"{type(self).__name__}: got signs (excitatory, input_excitatory) in front of neurons with "
+                f"several inputs ({names}), wanted none: a connection between layers has weights of its "
+                "own for each input, not shared out by sign as recurrent ones are; leave signs free, or "
+                "take one hidden layer and a read-out with one input"
             )
         if self.forward_delay is None:
             return Dense(

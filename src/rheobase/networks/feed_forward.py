@@ -25,7 +25,8 @@ class FeedForward(Connected):
 
     def build(self, input_shape: tuple[int, ...], outputs: int, neuron: Neuron, readout: Neuron) -> Network:
         layers: dict[str, nn.Module] = {}
-        before, signs = math.prod(input_shape), None  # inputs have the sign that they have
+        before = math.prod(input_shape)
+        signs = self.input_signs(before)
         for i, size in enumerate((*self.hidden, outputs), start=1):
             last = i > len(self.hidden)
             model = readout if last else neuron

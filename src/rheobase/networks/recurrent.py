@@ -41,6 +41,11 @@ class Recurrent(Connected):
     )
     self_connections: bool = option(default=False, help="whether a neuron may excite itself")
     recurrent_gain: float = option(default=1.0, above=0, help="factor on the initial recurrent weights")
+    balanced: bool = option(
+        default=False,
+        help="where hidden neurons have signs, whether recurrent weights of the rarer sign are larger at "
+        "the start, so that excitation and inhibition cancel on average",
+    )
     recurrent_share: float = option(
         default=0.1,
         at_least=0,
@@ -75,7 +80,8 @@ class Recurrent(Connected):
 
     def build(self, input_shape: tuple[int, ...], outputs: int, neuron: Neuron, readout: Neuron) -> Network:
         layers: dict[str, nn.Module] = {}
-        before, signs = math.prod(input_shape), None  # inputs have the sign that they have
+        before = math.prod(input_shape)
+        signs = self.input_signs(before)
         for i, number in enumerate(self.hidden, start=1):
             size = number + self.adaptive
             groups = [(neuron, number), *([(self.adaptive_neuron, self.adaptive)] if self.adaptive else [])]
@@ -107,6 +113,7 @@ class Recurrent(Connected):
             signs=signs,
             density=self.density,
             rewiring=self.rewiring(),
+            balanced=self.balanced,
             trainable=[name for name in self.train_neurons if name in known],
             gain=self.recurrent_gain,
             weights=self.weights,

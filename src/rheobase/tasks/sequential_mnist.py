@@ -3,8 +3,9 @@
     order "rows"     28 steps of 28 grey values
     order "pixels"   784 steps of one grey value, from the top left to the bottom right
 
-After the image come `cue` blank steps. The output counts at the last `answer` steps, or at all. Images,
-splits and baselines (which see the whole image at once) are those of the task `mnist`.
+Each row or pixel may be shown for several steps, and rows may be cut to the columns in their middle (digits
+lie within 20). After the image come `cue` blank steps. The output counts at the last `answer` steps, or at
+all. Images, splits and baselines (which see the whole image at once) are those of the task `mnist`.
 
 Le, Jaitly & Hinton, arXiv:1504.00941 (2015); on spiking neurons: Bellec, Salaj, Subramoney, Legenstein &
 Maass, NeurIPS 2018, from whom the recipe "pixels" takes its network (120 LIF and 100 adaptive neurons with
@@ -98,6 +99,10 @@ class SequentialMNIST(Task):
     }
 
     order: Literal["rows", "pixels"] = option(default="rows", help="what is seen at a step")
+    hold: int = option(default=1, at_least=1, unit="steps", help="how long each row or pixel is shown")
+    columns: int = option(
+        default=28, at_least=1, at_most=28, unit="px", help="columns that are seen, in the middle (rows only)"
+    )
     cue: int = option(default=0, at_least=0, unit="steps", help="blank steps after the image")
     answer: int | None = option(
         default=None,
@@ -112,6 +117,11 @@ class SequentialMNIST(Task):
 
     def validate(self) -> None:
         self._images()
+        if self.order == "pixels" and self.columns != 28:
+            raise ValueError(
+                f"SequentialMNIST.columns: got {self.columns} with the order 'pixels', wanted 28: only "
+                "rows can be cut"
+            )
         steps = self.input_shape[0]
         if self.answer is not None and self.answer > steps:
             raise ValueError(
@@ -125,7 +135,9 @@ class SequentialMNIST(Task):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Steps, and grey values of a step."""
-        return (28 + self.cue, 28) if self.order == "rows" else (784 + self.cue, 1)
+        if self.order == "rows":
+            return (28 * self.hold + self.cue, self.columns)
+        return (784 * self.hold + self.cue, 1)
 
     @property
     def outputs(self) -> int:
@@ -144,8 +156,10 @@ class SequentialMNIST(Task):
 
     def _sequences(self, data: Dataset) -> ArrayDataset:
         whole = data.whole()
-        steps = self.input_shape[0] - self.cue
-        sequences = whole.inputs.reshape(len(whole.inputs), steps, -1)
+        images, first = whole.inputs, (28 - self.columns) // 2
+        rows = images[..., first : first + self.columns].reshape(len(images), 28, -1)
+        sequences = rows if self.order == "rows" else rows.reshape(len(images), 784, 1)
+        sequences = sequences.repeat_interleave(self.hold, 1)
         sequences = functional.pad(sequences, (0, 0, 0, self.cue))
         if self.answer is None:
             return ArrayDataset(sequences, whole.targets)

@@ -2,8 +2,8 @@
 
 It reads from and writes to a table of tables (TOML on disk), one per choice:
 
-    [task]  [encoder]  [network]  [neuron]  [readout]  [rule]  [loss]  [decoder]  [training]
-    [[regularisers]]
+    [task]  [encoder]  [network]  [neuron]  [readout]  [rule]  [loss]  [decoder]  [substrate]
+    [training]  [[regularisers]]
 
 A task's recipes are such tables, partly filled; what they leave out has the defaults below.
 """
@@ -23,6 +23,7 @@ from rheobase.coding.encoders import ConstantCurrent, Encoder
 from rheobase.coding.losses import CrossEntropySum, Loss
 from rheobase.coding.regularisers import Regulariser
 from rheobase.config import Config, fields_of, option
+from rheobase.crossbar.substrate import Ideal, Substrate
 from rheobase.files import write_text
 from rheobase.networks.base import Architecture
 from rheobase.networks.feed_forward import FeedForward
@@ -114,6 +115,10 @@ class Experiment(Config):
     loss: Loss = option(default=CrossEntropySum(), help="what is minimised")
     decoder: Decoder = option(default=SpikeCount(), help="how outputs become predictions")
     regularisers: tuple[Regulariser, ...] = option(default=(), help="activity costs, per hidden layer")
+    substrate: Substrate = option(
+        default=Ideal(),
+        help="what weights are kept in: ideal, or crossbars of a device (also by the device's name)",
+    )
     training: Training = option(default=Training(), help="how to train")
 
     def validate(self) -> None:

@@ -130,7 +130,7 @@ def _conclude(trainer: Trainer) -> Summary:
         task=name_of(type(task)),
         rule=name_of(type(experiment.rule)),
         neuron=name_of(type(experiment.neuron)),
-        substrate="ideal",
+        substrate=experiment.substrate.title,
         recipe=trainer.recipe,
         seed=experiment.training.seed,
         metric=task.metric,

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rheobase.crossbar.array import arrays
 from rheobase.layers.network import Network, Record
 from rheobase.layers.noise import renew_noise
 from rheobase.layers.rewire import rewire
@@ -55,7 +56,7 @@ from rheobase.training.optimizers import (
     set_learning_rate,
 )
 from rheobase.training.restore import load_weights
-from rheobase.training.seeding import Generators, generator
+from rheobase.training.seeding import Generators, derived, generator
 from rheobase.training.setup import build_objective, initial_network
 from rheobase.training.sharing import Sharing, cut
 from rheobase.training.tally import Tally
@@ -87,7 +88,12 @@ class Trainer:
         self.experiment, self.splits, self.folder, self.recipe = experiment, splits, folder, recipe
         self.network: Network = initial_network(experiment, splits.train)
         self.objective: Objective = build_objective(experiment, self.network)
-        self.optimizer = make_optimizer(experiment.training, self.network.parameters())
+        self.placed = arrays(self.network)
+        self.optimizer = experiment.substrate.writer(
+            make_optimizer(experiment.training, self.network.parameters()),
+            self.placed,
+            derived(experiment.training.seed, "programming"),
+        )
         self._bounded = bounded_weights(experiment.training.weight_bound, self.network)
         self._clipped = _clipped(experiment.training.clip_only, self.network)
         self.workers = Workers.here()

@@ -11,7 +11,7 @@ from rheobase.training.checkpoint import Checkpoint, read_checkpoint
 from rheobase.training.errors import CheckpointError
 from rheobase.training.experiment import Experiment
 from rheobase.training.folder import RunFolder
-from rheobase.training.setup import build_network
+from rheobase.training.setup import build_network, put_on_substrate
 
 Which = Literal["best", "last"]
 
@@ -35,6 +35,7 @@ def load_network(folder: Path, which: Which = "best") -> tuple[Experiment, Netwo
     if found.problems:
         warnings.warn(f"{'; '.join(found.problems)}: using {found.path}", stacklevel=2)
     network = build_network(experiment)
+    put_on_substrate(experiment, network)
     load_weights(network, found.checkpoint, found.path)
     return experiment, network
 

@@ -29,6 +29,8 @@ Purpose = Literal[
     "rewiring",
     "noise",
     "rule",
+    "devices",
+    "programming",
 ]
 
 

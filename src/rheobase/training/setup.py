@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from rheobase.crossbar.array import Placed
 from rheobase.layers.network import Network
 from rheobase.layers.noise import renew_noise
 from rheobase.tasks.base import Dataset
@@ -23,8 +24,14 @@ def build_network(experiment: Experiment) -> Network:
         return experiment.network.build(tuple(shape), task.outputs, experiment.neuron, experiment.readout)
 
 
+def put_on_substrate(experiment: Experiment, network: Network) -> dict[str, Placed]:
+    """Put the network's connections on the experiment's substrate; the arrays, by layer."""
+    return experiment.substrate.place(network, generator(experiment.training.seed, "devices"))
+
+
 def initial_network(experiment: Experiment, train: Dataset) -> Network:
-    """The network as training starts with it: built, and settled on training data if that was asked for."""
+    """The network as training starts with it: built, settled on training data if that was asked for, and put
+    on its substrate."""
     network = build_network(experiment)
     if experiment.network.settles():
         inputs = train.batch(torch.arange(min(len(train), SETTLING))).inputs
@@ -33,6 +40,7 @@ def initial_network(experiment: Experiment, train: Dataset) -> Network:
         renew_noise(network, noise)
         with global_seed(experiment.training.seed, "settling"):
             experiment.network.settle(network, sequence)
+    put_on_substrate(experiment, network)
     return network
 
 
