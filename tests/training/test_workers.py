@@ -16,6 +16,7 @@ import torch
 from small_runs import noisy
 
 from rheobase.layers.noise import Noise, renew_noise
+from rheobase.rules.snes import SNES
 from rheobase.training.checkpoint import read_checkpoint
 from rheobase.training.experiment import Experiment
 from rheobase.training.fit import fit
@@ -100,6 +101,18 @@ def test_a_worker_that_dies(two: Path, tmp_path: Path) -> None:
         for run in (harmed, two)
     )
     assert own == other
+
+
+def test_two_processes_evolve_to_the_bits_of_one(tmp_path: Path) -> None:
+    """Members are divided (of 6), and no order of summation depends on how."""
+    experiment = EXPERIMENT.replace(rule=SNES(population=6)).replace(
+        training=EXPERIMENT.training.replace(epochs=1)
+    )
+    fit(experiment, tmp_path / "alone", progress=False)
+    file, run = experiment_file(experiment, tmp_path), tmp_path / "run"
+    finished(job("-m", "rheobase", "train", file, "--out", str(run)))
+    assert all(torch.equal(weights(tmp_path / "alone")[name], value) for name, value in weights(run).items())
+    assert rows(tmp_path / "alone", "step")[-1]["loss"] == rows(run, "step")[-1]["loss"]
 
 
 def workers_of(parent: int) -> list[int]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ from rheobase.rules.candidates import Candidates
 from rheobase.rules.members import Fitness, losses
 from rheobase.rules.noise import Noise
 from rheobase.rules.shaping import settled
+from rheobase.workers import Workers
 
 Tensors = Mapping[str, Tensor]
 
@@ -61,6 +62,11 @@ class Evolution(LearningRule):
     @property
     def kind(self) -> Kind:
         return "black-box"
+
+    @property
+    def divides(self) -> Literal["samples", "members", "nothing"]:
+        """Each process of a job evaluates its share of the members; only losses travel."""
+        return "members"
 
     # ---- on its own
 
@@ -128,7 +134,10 @@ class Evolution(LearningRule):
 
     def accumulate(self, network: Network, lesson: Lesson, memory: Memory) -> Outcome:
         candidates = self._members(self.ask(self._mean(network), memory), network)
-        values = losses(network, lesson, candidates, fitness=self.fitness)
+        workers = Workers.here()
+        own = range(len(candidates))[workers.share(len(candidates))]
+        values = losses(network, lesson, candidates, fitness=self.fitness, members=own)
+        values = workers.gather(values, len(candidates))
         direction, memory = self.tell(candidates, values, memory)
         parameters = dict(network.named_parameters())
         for name, gradient in direction.items():
