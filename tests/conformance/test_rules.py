@@ -32,8 +32,7 @@ def network(rule: LearningRule) -> Network:
 
     try:
         rule.begin(build(("tau_m",)), torch.Generator().manual_seed(0))
-    except ValueError as error:
-        assert "tau_m" in str(error)
+    except ValueError:
         return build(())
     return build(("tau_m",))
 

@@ -20,7 +20,7 @@ from rheobase.neurons.lif import LIF
 from rheobase.neurons.synaptic_lif import SynapticLIF
 from rheobase.rules.base import Lesson, Memory
 from rheobase.rules.bptt import BPTT
-from rheobase.rules.superspike import SuperSpike
+from rheobase.rules.superspike import Superspike
 from rheobase.surrogate import FastSigmoid
 
 NEURON = SynapticLIF.preset("superspike", refractory=1.0)
@@ -73,7 +73,7 @@ class Online:
     """The textbook: every trace of every neuron and synapse, step after step, in plain loops over time."""
 
     network: Network
-    rule: SuperSpike
+    rule: Superspike
     memory: Memory
     z: dict[str, Tensor] = field(default_factory=dict)
 
@@ -148,7 +148,7 @@ def test_windows_add_up_to_the_online_form(feedback: str) -> None:
     inputs = trains(windows * steps, J, 0.04, 1).reshape(windows, steps, 1, J)
     targets = trains(windows * steps, K, 0.01, 2).reshape(windows, steps, 1, K)
     net = network()
-    rule = SuperSpike(feedback=feedback, continuous=True, heterosynaptic=1e-3)  # type: ignore[arg-type]
+    rule = Superspike(feedback=feedback, continuous=True, heterosynaptic=1e-3)  # type: ignore[arg-type]
     memory = rule.begin(net, generator(0))
     truth = Online(net, rule, memory).run(inputs, targets)
     spikes = 0.0
@@ -178,7 +178,7 @@ def test_is_the_gradient_of_the_van_rossum_loss_where_it_should_be() -> None:
     inputs, targets = trains(400, J, 0.03, 1), trains(400, K, 0.01, 2)
     loss = 0.5 * DoubleExponential(scheme="euler")(targets - net(inputs).output, 0.1).square().sum()
     exact = torch.autograd.grad(loss, [net.layers["dense"].weight, net.layers["dense"].bias])
-    for rule, scale in ((SuperSpike(), 1.0), (SuperSpike(continuous=True), 1 / 400)):
+    for rule, scale in ((Superspike(), 1.0), (Superspike(continuous=True), 1 / 400)):
         net.zero_grad()
         half = Lesson(
             inputs,
@@ -209,7 +209,7 @@ def test_on_a_membrane_and_one_hidden_layer_it_is_bptt(readout: LIF | LeakyInteg
         x, lambda r: torch.nn.functional.cross_entropy(r["readout.v"].sum(0), labels), ("readout.v",), labels
     )
     gradients = []
-    for rule in (SuperSpike(), BPTT()):
+    for rule in (Superspike(), BPTT()):
         net.zero_grad()
         outcome = rule.accumulate(net, task, rule.begin(net, generator(0)))
         gradients.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
@@ -219,7 +219,7 @@ def test_on_a_membrane_and_one_hidden_layer_it_is_bptt(readout: LIF | LeakyInteg
 
 
 def test_burn_in_moves_everything_but_the_weights() -> None:
-    net, rule = network(), SuperSpike(continuous=True, burn_in=15.0)
+    net, rule = network(), Superspike(continuous=True, burn_in=15.0)
     inputs, targets = trains(300, J, 0.05, 1), trains(300, K, 0.02, 2)
     outcome = rule.accumulate(net, lesson(inputs[:150], targets[:150]), rule.begin(net, generator(0)))
     assert all(p.grad is not None and not p.grad.any() for p in net.parameters())
@@ -230,12 +230,12 @@ def test_burn_in_moves_everything_but_the_weights() -> None:
 
 
 def test_cutoff_silences_far_membranes() -> None:
-    net, rule = network(hidden=False), SuperSpike(cutoff=1e-6)
+    net, rule = network(hidden=False), Superspike(cutoff=1e-6)
     inputs, targets = trains(200, J, 0.05, 1), trains(200, K, 0.02, 2)
     rule.accumulate(net, lesson(inputs, targets), {})
     near = net.layers["dense2"].weight.grad.clone()
     net.zero_grad()
-    SuperSpike().accumulate(net, lesson(inputs, targets), {})
+    Superspike().accumulate(net, lesson(inputs, targets), {})
     assert near.abs().sum() < net.layers["dense2"].weight.grad.abs().sum()
 
 
@@ -244,7 +244,7 @@ def record_nothing(record: Record) -> Tensor:
 
 
 def test_what_it_cannot_do_is_refused() -> None:
-    rule = SuperSpike()
+    rule = Superspike()
     recurrent = Network(a=Dense(3, 4), hidden=Recurrent(LIF(), 4), b=Dense(4, 2), out=Neurons(LIF()))
     with pytest.raises(ValueError, match=r"'hidden' .*, wanted neurons without connections among"):
         rule.begin(recurrent, generator(0))
@@ -256,10 +256,10 @@ def test_what_it_cannot_do_is_refused() -> None:
         rule.begin(mixed, generator(0))
     quiet = Network(a=Dense(3, 4), out=Neurons(LeakyIntegrator()))
     with pytest.raises(ValueError, match=r"'out', which does not spike"):
-        SuperSpike(continuous=True).begin(quiet, generator(0))
+        Superspike(continuous=True).begin(quiet, generator(0))
     with pytest.raises(ValueError, match=r"ask for continuous=True"):
-        SuperSpike(burn_in=10.0)
+        Superspike(burn_in=10.0)
     two = Lesson(torch.zeros(9, 2, 3), record_nothing, (), torch.zeros(9, 2, 4))
     net = Network(a=Dense(3, 4), out=Neurons(LIF()))
     with pytest.raises(ValueError, match=r"set training.batch_size to 1"):
-        SuperSpike(continuous=True).accumulate(net, two, {})
+        Superspike(continuous=True).accumulate(net, two, {})

@@ -55,10 +55,10 @@ from rheobase.rules.synapses import Layer, layers, put
 Feedback = Literal["symmetric", "random", "uniform"]
 
 
-class SuperSpike(LearningRule):
+class Superspike(LearningRule):
     """SuperSpike, on batches from rest or on one continuous simulation.
 
-    >>> SuperSpike(feedback="random").kind
+    >>> Superspike(feedback="random").kind
     'local'
     """
 
@@ -92,7 +92,7 @@ class SuperSpike(LearningRule):
     def validate(self) -> None:
         if self.burn_in and not self.continuous:
             raise ValueError(
-                f"SuperSpike.burn_in: got {self.burn_in:g} ms for batches that begin at rest, wanted 0; "
+                f"Superspike.burn_in: got {self.burn_in:g} ms for batches that begin at rest, wanted 0; "
                 "ask for continuous=True"
             )
 

@@ -18,7 +18,9 @@ from rheobase.tasks import (
     mnist,
     pattern_generation,
     randman,
+    ras,
     sequential_mnist,
+    spike_pattern,
     store_recall,
     streams,
 )
@@ -37,7 +39,9 @@ __all__ = [
     "mnist",
     "pattern_generation",
     "randman",
+    "ras",
     "sequential_mnist",
+    "spike_pattern",
     "store_recall",
     "streams",
 ]

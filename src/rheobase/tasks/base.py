@@ -176,6 +176,10 @@ class Task(Config, ABC):
     def splits(self) -> Splits:
         """The data, loaded and checked; equal for equal options."""
 
+    def details(self, predictions: Tensor, targets: Tensor, mask: Tensor | None) -> dict[str, float]:
+        """Further numbers about predictions on a batch, by name, for the summary; none by default."""
+        return {}
+
     @abstractmethod
     def baselines(self, splits: Splits | None = None) -> dict[str, float]:
         """The metric on the test split of simple models fitted on the training split.

@@ -45,6 +45,8 @@ class Evaluation:
         confusion: Answers by true class (rows) and predicted class, int64 `[C, C]`; None without classes.
         answers: Predictions and targets `[M, K]` of (at most `KEPT`) samples, where there is one answer in
             values for each; else None.
+        details: Further numbers that the task has about predictions (`Task.details`), means over batches;
+            only with `rates`.
         rates: Mean firing rate of each neuron in Hz, `[N]` per spiking layer; empty if not asked for.
         seconds: How long it took.
     """
@@ -55,6 +57,7 @@ class Evaluation:
     confusion: Tensor | None
     answers: tuple[Tensor, Tensor] | None
     rates: dict[str, Tensor]
+    details: dict[str, float]
     seconds: float
 
 
@@ -82,12 +85,16 @@ def measure(
     total, confusion, scores = 0.0, torch.zeros(task.outputs**2, dtype=torch.int64), []
     answers: list[tuple[Tensor, Tensor]] = []
     spikes: dict[str, Tensor] = {}
+    details: dict[str, float] = {}
+    sample_steps = 0
     steps = experiment.encoder.output_shape(task.input_shape)[0]
     with evaluating(network):
         for indices in torch.split(torch.arange(len(data)), batch_size(steps)):
             batch = data.batch(indices)
             renew_noise(network, noise)
-            seen = network(experiment.encoder.encode(batch.inputs, noise), record=record)
+            sequence = experiment.encoder.encode(batch.inputs, noise)
+            seen = network(sequence, record=record)
+            sample_steps += len(indices) * sequence.shape[0]
             total += float(objective.error(seen, batch.targets, batch.mask)) * len(indices)
             predicted = objective.predictions(seen)
             scores.append(task.scoring(predicted, batch.targets, batch.mask))
@@ -95,6 +102,9 @@ def measure(
                 confusion += _confusions(predicted, batch, task.outputs)
             elif batch.targets.dim() == 2 and len(answers) * len(indices) < KEPT:
                 answers.append((predicted, batch.targets))
+            if rates:
+                for name, number in task.details(predicted, batch.targets, batch.mask).items():
+                    details[name] = details.get(name, 0.0) + number * len(indices) / len(data)
             for layer, counts in spike_counts(seen, signals).items():
                 spikes[layer] = spikes.get(layer, torch.zeros(())) + counts.double()
     return Evaluation(
@@ -103,7 +113,8 @@ def measure(
         value=float(torch.cat(scores).mean()),
         confusion=confusion.reshape(task.outputs, task.outputs) if objective.classes else None,
         answers=_joined(answers),
-        rates={layer: (s * to_hertz(1 / (steps * len(data)), dt)).float() for layer, s in spikes.items()},
+        rates={layer: (s * to_hertz(1 / sample_steps, dt)).float() for layer, s in spikes.items()},
+        details=details,
         seconds=time.perf_counter() - start,
     )
 

@@ -63,7 +63,7 @@ class Training(Config):
     )
     weight_decay: float = option(default=0.0, at_least=0, help="weight decay of the optimizer")
     momentum: float = option(default=0.0, at_least=0, at_most=1, help="momentum (sgd, rmsprop)")
-    schedule: Literal["constant", "cosine", "onecycle"] = option(
+    schedule: Literal["constant", "cosine", "onecycle", "drop"] = option(
         default="constant", help="learning rate over training"
     )
     smoothing: float | None = option(

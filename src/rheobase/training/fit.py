@@ -150,7 +150,7 @@ def _conclude(trainer: Trainer) -> Summary:
         },
         evaluated="best" if validated else "last",
         train=epochs[place.best_epoch if validated else place.epoch]["train"],
-        test={"loss": test.loss, task.metric: test.value},
+        test={"loss": test.loss, task.metric: test.value, **test.details},
         warnings=[{k: v for k, v in warning.items() if k != "kind"} for warning in warnings],
         peak_memory_mb=round(peak_memory_mb(), 1),
         version=version_of("rheobase"),

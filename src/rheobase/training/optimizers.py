@@ -6,9 +6,10 @@ With S steps in all, s of them done, and L the `learning_rate` option:
     cosine     L (1 + cos(pi s / S)) / 2                       Loshchilov & Hutter 2017, arXiv:1608.03983
     onecycle   from L/25 up to L over the first .3 S - 1 steps, then down to L/250000 at the last step,
                both along half a cosine                        Smith & Topin 2018, arXiv:1708.07120
+    drop       L, and L/10 from 0.4 S on
 
-The rates are those of torch's `CosineAnnealingLR` and `OneCycleLR` (there with momentum cycling off). A
-function of the step has no state, so a checkpoint need not hold any.
+The rates of the two are those of torch's `CosineAnnealingLR` and `OneCycleLR` (there with momentum cycling
+off). A function of the step has no state, so a checkpoint need not hold any.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def learning_rate(training: Training, step: int, steps: int) -> float:
     top = training.learning_rate
     if training.schedule == "cosine":
         return _between(top, 0.0, step / steps)
+    if training.schedule == "drop":
+        return top if step < 0.4 * steps else top / 10
     if training.schedule == "onecycle":
         start, end = top / 25, top / 25 / 1e4
         peak, last = 0.3 * steps - 1, steps - 1

@@ -27,7 +27,7 @@ class Summary:
             "train loss". Never the test split.
         evaluated: "best" where there is a validation split to select on, else "last".
         train: Loss and metric on the training data in the epoch of that network, while it was training.
-        test: Loss (without regularisers) and metric on the test split.
+        test: Loss (without regularisers) and metric on the test split, and what the task has besides.
         peak_memory_mb: Largest resident memory of the process, in MB.
         working_memory_mb: How much more than at its start training held at its peak, in MB (see
             `rheobase.training.memory`); None where it was not measured.
