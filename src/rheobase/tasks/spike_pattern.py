@@ -66,7 +66,8 @@ _DEFAULT: dict[str, Any] = {
         "steps": 500,
         "batch_size": 1,
         "optimizer": "rmaxprop",
-        "learning_rate": 1.0,
+        "learning_rate": 2.0,
+        "schedule": "cosine",
         "weight_bound": 100.0,
     },
 }
@@ -92,14 +93,14 @@ class SpikePattern(Task):
             task={"pattern": "auryn"},
             network={"hidden": [32]},
             rule={"heterosynaptic": 2e-8},
-            training={"steps": 2000},
+            training={"steps": 2000, "learning_rate": 1.0},
         ),
         # 1,000 s, of which 20 without learning; a tenth of the learning rate from 400 s on.
         "oxford": _changed(
             task={"pattern": "oxford"},
             network={"hidden": [256]},
             rule={"heterosynaptic": 2e-8, "burn_in": 20_000.0},
-            training={"steps": 2000, "schedule": "drop"},
+            training={"steps": 2000, "learning_rate": 1.0, "schedule": "drop"},
         ),
     }
 
