@@ -95,7 +95,7 @@ def _header(parts: Sequence[Part], title: str, flags: str) -> str:
     )
 
 
-def _forward_step(parts: Sequence[Part], by: int) -> str:
+def forward_step(parts: Sequence[Part], by: int) -> str:
     """Currents `y` (a row over all inputs) to the groups' emissions and states at step t of sample r."""
     text = ""
     for g, p in enumerate(parts):
@@ -208,7 +208,7 @@ def forward_source(parts: Sequence[Part], title: str, way: str) -> str:
     """
     work = _work_names("forward", way)
     args = ", ".join([*_forward_arguments(parts), *CONNECTIONS[way], *work, *ENDS])
-    body = _FORWARD[way].format(step=_forward_step(parts, 4), cache=CACHE, shared=SHARED)
+    body = _FORWARD[way].format(step=forward_step(parts, 4), cache=CACHE, shared=SHARED)
     return f"{_header(parts, title, '')}def forward({args}):\n{body}"
 
 
