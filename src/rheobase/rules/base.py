@@ -100,6 +100,10 @@ class LearningRule(Config, ABC):
         """
         return "samples"
 
+    def trained(self, network: Network) -> tuple[str, ...]:
+        """The names of the parameters to whose `.grad` it adds: of those that require one, all."""
+        return tuple(name for name, parameter in network.named_parameters() if parameter.requires_grad)
+
     @abstractmethod
     def accumulate(self, network: Network, lesson: Lesson, memory: Memory) -> Outcome:
         """Add the update direction for this batch to each trainable parameter's `.grad`.
