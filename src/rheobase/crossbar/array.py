@@ -59,6 +59,7 @@ class Array(Keyed):
     largest: Tensor
     pulses: Tensor
     energy: Tensor
+    write_seconds: Tensor
     signs: Tensor | None
     mask: Tensor | None
 
@@ -91,6 +92,7 @@ class Array(Keyed):
             self.register_buffer(_CELL + name, value.clone())
         self.register_buffer("pulses", torch.zeros(2, *shape, dtype=torch.int32))
         self.register_buffer("energy", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("write_seconds", torch.zeros((), dtype=torch.float64))
 
     # ---- what is stored
 
@@ -155,6 +157,11 @@ class Array(Keyed):
         counts[1, chosen] += down.to(torch.int32)
         mean = (before + self.device.conductance(cells_at(after, chosen, shape))) / 2
         self.energy += self.device.pulse_energy(mean, up, down).sum(dtype=torch.float64)
+        # Row by row (a row is an input), the pulses of a row in parallel.
+        rows, none = chosen % shape[-1], torch.zeros(shape[-1], dtype=torch.float64)
+        for number, seconds in ((up, self.device.up_seconds), (down, self.device.down_seconds)):
+            longest = none.scatter_reduce(0, rows, number.double(), "amax")
+            self.write_seconds += seconds * longest.sum()
 
     @torch.no_grad()
     def put(self, cells: Cells) -> None:

@@ -24,6 +24,7 @@ from rheobase.registry import name_of
 from rheobase.training.board import Board, NoBoard
 from rheobase.training.checkpoint import read_checkpoint, settle
 from rheobase.training.console import Console
+from rheobase.training.costs import crossbar_costs, spikes_per_inference
 from rheobase.training.environment import environment, peak_memory_mb, version_of
 from rheobase.training.evaluate import measure
 from rheobase.training.experiment import Experiment
@@ -155,6 +156,8 @@ def _conclude(trainer: Trainer) -> Summary:
         peak_memory_mb=round(peak_memory_mb(), 1),
         version=version_of("rheobase"),
         working_memory_mb=_rounded(trainer.memory_meter.peak_mb),
+        spikes_per_inference=_rounded(spikes_per_inference(experiment, test)),
+        crossbar=crossbar_costs(experiment, trainer.network, splits, trainer.place.step),
     )
     with writing(run):
         write_inspection(run.path, experiment, trainer.network, trainer.objective, splits, test)

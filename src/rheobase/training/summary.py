@@ -31,6 +31,8 @@ class Summary:
         peak_memory_mb: Largest resident memory of the process, in MB.
         working_memory_mb: How much more than at its start training held at its peak, in MB (see
             `rheobase.training.memory`); None where it was not measured.
+        spikes_per_inference: Mean number of spikes of the whole network for one test sample.
+        crossbar: What its crossbars cost, in SI units (see `rheobase.crossbar.accounting`); None without any.
     """
 
     task: str
@@ -57,6 +59,8 @@ class Summary:
     peak_memory_mb: float
     version: str
     working_memory_mb: float | None = None
+    spikes_per_inference: float | None = None
+    crossbar: dict[str, Any] | None = None
 
     @classmethod
     def load(cls, folder: Path) -> Self:
