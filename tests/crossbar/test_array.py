@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from rheobase.crossbar.array import array_of, arrays, place
 from rheobase.crossbar.circuit import Tiles, layout, pieces
 from rheobase.crossbar.devices.constant_step import ConstantStep
+from rheobase.crossbar.devices.memtransistor import Memtransistor
 from rheobase.crossbar.mapping import DifferentialPair, Offset, OneSigned, ReferenceColumn, WeightMapping
+from rheobase.crossbar.programming.accumulate import Accumulate, _factor
 from rheobase.crossbar.wires import Wires, transfer
 from rheobase.layers.delayed import Delayed
 from rheobase.layers.dense import Dense
@@ -184,3 +186,25 @@ def test_arrays_are_found_by_layer_and_saved() -> None:
     array = array_of(other.layers["hidden"])
     assert array is not None
     assert torch.equal(array.stored(), net.layers["hidden"].weight)
+
+
+@pytest.mark.parametrize(
+    "mapping", [DifferentialPair(), Offset(), OneSigned()], ids=lambda m: type(m).__name__
+)
+def test_few_pulses_are_those_of_the_whole_array(mapping: WeightMapping) -> None:
+    """What is accumulated is written alike, cell by cell where it is worth a pulse, or all cells at once."""
+    results = []
+    for few in (True, False):
+        layer = make("dense")
+        placed = place(layer, Memtransistor(), mapping, generator=None, reach=2.0)
+        scheme, total = Accumulate(), 0.1 * torch.randn(5, 6, generator=torch.Generator().manual_seed(2))
+        for turn in (1, 2):
+            if few:
+                factor = _factor(placed.array, turn)
+                assert factor is not None
+                scheme._write_few(placed.array, total, *factor, torch.Generator())
+            else:
+                scheme._write_all(placed.array, total, turn, torch.Generator())
+        assert int(placed.array.pulses.sum()) > 0
+        results.append((total, placed.array.pulses, placed.array.cells["g"], placed.array.energy))
+    torch.testing.assert_close(results[0], results[1])

@@ -153,8 +153,8 @@ class Array(Keyed):
         after = self.device.pulse_at(cells, chosen, up, down, generator)
         self.put(after)
         counts = self.pulses.view(2, -1)
-        counts[0, chosen] += up.to(torch.int32)
-        counts[1, chosen] += down.to(torch.int32)
+        for row, number in zip(counts, (up, down), strict=True):
+            row.index_add_(0, chosen, number.to(torch.int32))
         mean = (before + self.device.conductance(cells_at(after, chosen, shape))) / 2
         self.energy += self.device.pulse_energy(mean, up, down).sum(dtype=torch.float64)
         # Row by row (a row is an input), the pulses of a row in parallel.

@@ -226,7 +226,7 @@ class Device(Config, ABC):
             keep = 1 - 1 / (self.lifetime * cells.get("persistence", torch.ones((), dtype=present.dtype)))
             present = self.rest + (present - self.rest) * keep
         there = cells_at(cells, chosen, present.shape)
-        g = present.flatten()[chosen]
+        g = present.flatten().index_select(0, chosen)
         for counts, rising in ((up, True), (down, False)):
             counts = counts if "stuck" not in there else torch.where(there["stuck"], 0, counts)
             some = counts.nonzero().flatten()
@@ -415,5 +415,6 @@ def _clip(g: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
 def cells_at(cells: Cells, chosen: Tensor, shape: torch.Size) -> Cells:
     """What is known of some cells: one-dimensional, but for what is known of the array as a whole."""
     return {
-        name: value.expand(shape).flatten()[chosen] if value.dim() else value for name, value in cells.items()
+        name: value.expand(shape).flatten().index_select(0, chosen) if value.dim() else value
+        for name, value in cells.items()
     }
