@@ -12,7 +12,7 @@ from rheobase.crossbar.devices.constant_step import ConstantStep
 from rheobase.crossbar.devices.library import device as named
 from rheobase.crossbar.devices.library import load_device, presets, save_device
 from rheobase.crossbar.devices.memtransistor import Memtransistor
-from rheobase.crossbar.devices.neurosim import NeuroSim
+from rheobase.crossbar.devices.neurosim import Neurosim
 from rheobase.crossbar.devices.pcm import PCM, programming_spread
 from rheobase.registry import build, catalogue
 
@@ -89,7 +89,7 @@ def test_lognormal_spread_of_steps() -> None:
 
 
 def test_cycle_noise_of_neurosim_grows_with_the_root_of_pulses() -> None:
-    device = NeuroSim(c2c=0.01, label_up=0.0)
+    device = Neurosim(c2c=0.01, label_up=0.0)
     start = device.place(device.fresh((N,)), torch.full((N,), 0.3))
     nine = torch.full((N,), 9)
     moved = device.pulse(start, nine, 0 * nine, seeded())["g"]
@@ -173,8 +173,8 @@ def test_what_makes_no_device_is_refused() -> None:
 
 def test_preset_files(tmp_path: pytest.TempPathFactory) -> None:
     path = tmp_path / "mine.toml"  # type: ignore[operator]
-    save_device(path, NeuroSim.preset("epiram", c2c=0.03), "a test")
-    assert named(str(path)) == NeuroSim.preset("epiram", c2c=0.03)
+    save_device(path, Neurosim.preset("epiram", c2c=0.03), "a test")
+    assert named(str(path)) == Neurosim.preset("epiram", c2c=0.03)
     path.write_text("[device]\nname = 'constant-step'\nstep_op = 1")
     with pytest.raises(
         ValueError, match=r"mine\.toml: unknown option of constant_step 'step_op'; did you mean"

@@ -16,7 +16,7 @@ from rheobase.crossbar.devices.exponential_step import ExponentialStep
 from rheobase.crossbar.devices.library import device as named
 from rheobase.crossbar.devices.linear_step import LinearStep
 from rheobase.crossbar.devices.memtransistor import Memtransistor, gate_factor
-from rheobase.crossbar.devices.neurosim import NeuroSim, curvature
+from rheobase.crossbar.devices.neurosim import Neurosim, curvature
 from rheobase.crossbar.devices.pcm import PCM, drift_exponent, programming_spread, relative_read_spread
 from rheobase.crossbar.devices.power_step import PowerStep
 from rheobase.crossbar.devices.soft_bounds import SoftBounds
@@ -73,7 +73,7 @@ def test_memtransistor() -> None:
 
 
 def test_neurosim() -> None:
-    device = NeuroSim.preset("ag-a-si")
+    device = Neurosim.preset("ag-a-si")
     assert device.g_min == pytest.approx(3.0769e-9, rel=1e-5)
     assert device.g_max == pytest.approx(3.8462e-8, rel=1e-5)
     got = device.siemens(after(device, 0, [1, 24, 48], up=True))
@@ -92,21 +92,21 @@ def test_labels_of_nonlinearity(label: float, a: float) -> None:
 
 
 def test_neurosim_goes_all_the_way_and_back() -> None:
-    for name in NeuroSim.presets:
-        device = NeuroSim.preset(name)
+    for name in Neurosim.presets:
+        device = Neurosim.preset(name)
         near(after(device, 0, [device.pulses_up], up=True), [1.0])
         near(after(device, 1, [device.pulses_down], up=False), [0.0])
 
 
 def test_a_negative_label_of_depression_is_steep_at_its_start() -> None:
-    steep, slow = NeuroSim(label_down=-3.0), NeuroSim(label_down=3.0)
+    steep, slow = Neurosim(label_down=-3.0), Neurosim(label_down=3.0)
     assert float(after(steep, 1, [20], up=False)) < 0.5 < float(after(slow, 1, [20], up=False))
 
 
 @pytest.mark.parametrize("up", [True, False])
 @pytest.mark.parametrize(
     "device",
-    [ConstantStep(), LinearStep(slope_up=0.3, slope_down=0.9), SoftBounds.preset("reram-sb"), NeuroSim()],
+    [ConstantStep(), LinearStep(slope_up=0.3, slope_down=0.9), SoftBounds.preset("reram-sb"), Neurosim()],
     ids=lambda d: type(d).__name__,
 )
 def test_solutions_for_many_pulses_are_those_of_pulse_after_pulse(device: Device, up: bool) -> None:

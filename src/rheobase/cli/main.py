@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 import click
 
-COMMANDS = ("train", "compare", "resume", "eval", "predict", "report", "list", "show", "bench")
+COMMANDS = ("train", "compare", "resume", "eval", "predict", "report", "list", "show", "devices", "bench")
 
 
 class Commands(click.Group):

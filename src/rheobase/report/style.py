@@ -39,7 +39,7 @@ SERIES = (BLUE, VERMILION, GREEN, PURPLE, MUTED)
 DENSE = 1500
 """Points above which a line is stored as pixels: as vectors, a few dozen such lines would weigh megabytes."""
 
-_SETTINGS = {
+SETTINGS = {
     "font.size": 9.0,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
@@ -92,7 +92,7 @@ def render(key: str, size: tuple[float, float], draw: Callable[[Figure], None]) 
     apart from those of another.
     """
     buffer = io.StringIO()
-    with style.context(["default", _SETTINGS | {"svg.hashsalt": key}]), warnings.catch_warnings():
+    with style.context(["default", SETTINGS | {"svg.hashsalt": key}]), warnings.catch_warnings():
         # Only matplotlib's measure of the text lacks the glyph; the browser draws it with its own fonts.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=size, layout="constrained")

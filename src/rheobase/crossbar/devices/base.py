@@ -62,6 +62,10 @@ class Device(Config, ABC):
     noise_at_end: ClassVar[bool] = False
     #: What of the cells a write circuit knows, beside their conductances (such as a gate's voltage).
     known: ClassVar[tuple[str, ...]] = ()
+    #: Which parameters of steps up and of steps down a measured curve tells; none if it cannot be fitted.
+    fitted: ClassVar[tuple[tuple[str, ...], tuple[str, ...]] | tuple[()]] = ()
+    #: Values to start a fit from, of parameters that are not sizes of steps.
+    guesses: ClassVar[Mapping[str, tuple[float, ...]]] = {}
 
     g_min: float = option(default=1e-7, unit="S", at_least=0, help="nominal lowest conductance")
     g_max: float = option(default=1e-5, unit="S", above=0, help="nominal highest conductance")
@@ -377,6 +381,11 @@ class Device(Config, ABC):
         return self.siemens(g) * (self.read_volts**2 * self.read_seconds)
 
     # ---- presets
+
+    @classmethod
+    def of_curve(cls, pulses_up: int, pulses_down: int) -> dict[str, Any]:
+        """Options that follow from the numbers of pulses of a measured curve."""
+        return {}
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:

@@ -22,6 +22,7 @@ class ConstantStep(Linear):
     0.0008
     """
 
+    fitted: ClassVar = (("step_up",), ("step_down",))
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # aihwkit's IdealizedPresetDevice: 10,000 states, symmetric.
         "idealized": published(-1, 1, 2e-4, dw_min_dtod=0.3, dw_min_std=0.3, w_min_dtod=0.3, w_max_dtod=0.3),

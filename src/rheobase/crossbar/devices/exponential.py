@@ -34,6 +34,8 @@ class Exponential(Device):
     """
 
     known: ClassVar[tuple[str, ...]] = ("writes",)
+    fitted: ClassVar = (("a_up", "b_up"), ("a_down", "b_down"))
+    guesses: ClassVar[Mapping[str, tuple[float, ...]]] = {"b_up": (0.5, 3.0), "b_down": (0.5, 3.0)}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # "Adaptive STDP": amplitudes fall to a half over training, here of 10,000 writes.
         "adaptive": {"fall": 0.5, "fall_writes": 10_000},

@@ -29,6 +29,13 @@ class ExponentialStep(Device):
     0.000675
     """
 
+    fitted: ClassVar = (("step_up", "A_up", "gamma_up"), ("step_down", "A_down", "gamma_down"))
+    guesses: ClassVar[Mapping[str, tuple[float, ...]]] = {
+        "A_up": (0.1, -1.0),
+        "A_down": (0.1, -1.0),
+        "gamma_up": (2.0, 8.0),
+        "gamma_down": (2.0, 8.0),
+    }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # aihwkit's ReRamESPresetDevice, a fit to Gong et al., Nature Communications 9, 2018.
         "reram-es": published(

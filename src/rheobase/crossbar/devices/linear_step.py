@@ -27,6 +27,8 @@ class LinearStep(Linear):
     0.4138
     """
 
+    fitted: ClassVar = (("step_up", "slope_up"), ("step_down", "slope_down"))
+    guesses: ClassVar[Mapping[str, tuple[float, ...]]] = {"slope_up": (0.2, 0.9), "slope_down": (0.2, 0.9)}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # aihwkit's CapacitorPresetDevice, a fit to Li et al., VLSI 2018; the lifetime is in batches.
         "capacitor": published(

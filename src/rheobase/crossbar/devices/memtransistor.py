@@ -51,6 +51,8 @@ class Memtransistor(Device):
     """
 
     known: ClassVar[tuple[str, ...]] = ("gate",)
+    fitted: ClassVar = (("a_up", "b_up"), ("a_down", "b_down"))
+    guesses: ClassVar[Mapping[str, tuple[float, ...]]] = {"b_up": (0.5, 3.0), "b_down": (0.5, 3.0)}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "sangwan-2018": {},
         # The same with an assumed spread of 5 % from pulse to pulse and from device to device.

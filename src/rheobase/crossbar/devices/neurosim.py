@@ -53,15 +53,17 @@ def _measured(
     }
 
 
-class NeuroSim(Device):
+class Neurosim(Device):
     """A curve over pulses.
 
-    >>> device = NeuroSim.preset("ag-a-si")
+    >>> device = Neurosim.preset("ag-a-si")
     >>> cells = device.fresh((1,))
     >>> device.siemens(device.pulse(cells, torch.tensor([24]), torch.tensor([0]))["g"])
     tensor([1.9063e-08])
     """
 
+    fitted: ClassVar = (("label_up",), ("label_down",))
+    guesses: ClassVar[Mapping[str, tuple[float, ...]]] = {"label_up": (-2.0, 2.0), "label_down": (-2.0, 2.0)}
     noise_at_end: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ag-a-si": _measured(
@@ -134,6 +136,10 @@ class NeuroSim(Device):
 
     def closed(self, g: Tensor, pulses: Tensor, cells: Cells, *, up: bool) -> Tensor:
         return self._after(g, pulses, cells, up=up, gain=gain_of(cells, up))
+
+    @classmethod
+    def of_curve(cls, pulses_up: int, pulses_down: int) -> dict[str, Any]:
+        return {"pulses_up": max(1, pulses_up), "pulses_down": max(1, pulses_down)}
 
     def typical_steps(self) -> tuple[float, float]:
         return 1 / self.pulses_up, 1 / self.pulses_down

@@ -39,6 +39,8 @@ class PCM(Device):
     tensor([0.4482, 0.9527, 1.0554])
     """
 
+    fitted: ClassVar = (("step", "A"), ())
+    guesses: ClassVar[Mapping[str, tuple[float, ...]]] = {"A": (-5.0, -30.0)}
     one_sided: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # aihwkit's PCMPresetDevice and PCMLikeNoiseModel: the defaults, with their spreads.

@@ -8,6 +8,9 @@ aihwkit's `PowStepDevice`. Not modelled: spreads of the exponents from device to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from torch import Tensor
 
 from rheobase.config import option
@@ -21,6 +24,9 @@ class PowerStep(Device):
     >>> PowerStep(step_up=0.04, gamma_up=2.0).increase(torch.tensor([0.5]), {})
     tensor([0.0100])
     """
+
+    fitted: ClassVar = (("step_up", "gamma_up"), ("step_down", "gamma_down"))
+    guesses: ClassVar[Mapping[str, tuple[float, ...]]] = {"gamma_up": (0.7, 2.0), "gamma_down": (0.7, 2.0)}
 
     step_up: float = option(
         default=0.01, above=0, help="a step up from the lower bound, as a share of the range"

@@ -23,6 +23,7 @@ class SoftBounds(Linear):
     0.001
     """
 
+    fitted: ClassVar = (("step_up",), ("step_down",))
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # aihwkit's ReRamSBPresetDevice, a loose fit to Gong et al., Nature Communications 9, 2018.
         "reram-sb": published(

@@ -1,0 +1,1 @@
+"""Laws of devices fitted to measured curves."""
