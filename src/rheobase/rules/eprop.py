@@ -37,7 +37,6 @@ import torch
 from torch import Tensor, nn
 
 from rheobase.config import option
-from rheobase.kernels.constant import Constant
 from rheobase.kernels.groups import HISTORY
 from rheobase.layers.delayed import Delayed
 from rheobase.layers.delays import LearntDelays
@@ -46,6 +45,7 @@ from rheobase.layers.network import Network, NetworkState, Record
 from rheobase.layers.neurons import Neurons
 from rheobase.layers.over_time import OverTime
 from rheobase.rules.base import Kind, LearningRule, Lesson, Memory, Outcome
+from rheobase.rules.continuation import check_batch, flat, nested
 from rheobase.rules.eligibility import (
     Filter,
     Members,
@@ -127,9 +127,9 @@ class Eprop(LearningRule):
         window = steps if self.window is None else min(self.window, steps)
         if window == steps and not self.continuous:
             return self._whole(parts, lesson, memory)
-        state: NetworkState = _nested(memory, STATE)
-        traces = _nested(memory, TRACE)
-        _check_batch(state, lesson.inputs)
+        state: NetworkState = nested(memory, STATE)
+        traces = nested(memory, TRACE)
+        check_batch("eprop", state, lesson.inputs)
         groups = {p.name: members(p.neurons, columns(p, "eprop")) for p in parts}
         with torch.no_grad():
             record = network(lesson.inputs, state=state, record=lesson.record) if window < steps else None
@@ -152,7 +152,7 @@ class Eprop(LearningRule):
         assert loss is not None
         kept = {k: v for k, v in memory.items() if not k.startswith((STATE, TRACE))}
         if self.continuous:
-            kept |= _flat(STATE, state) | _flat(TRACE, traces)
+            kept |= flat(STATE, state) | flat(TRACE, traces)
         record = Record(record.output, record.signals, {n: dict(s) for n, s in state.items()})
         return Outcome(loss, record, kept)
 
@@ -284,28 +284,3 @@ def _refuse(name: str, module: nn.Module, wanted: str) -> None:
         f"eprop: got the layer '{name}' ({type(module).__name__}) to be learnt in windows, wanted {wanted}; "
         "or learn from whole sequences (no window, not continuous)"
     )
-
-
-def _check_batch(state: NetworkState, inputs: Tensor | Constant) -> None:
-    for values in state.values():
-        for name, value in values.items():
-            batch = value.shape[1] if name == HISTORY else value.shape[0] if value.dim() else inputs.shape[1]
-            if batch != inputs.shape[1]:
-                raise ValueError(
-                    f"eprop: got a batch of {inputs.shape[1]} sequences to go on with {batch}, wanted as "
-                    "many; use a batch_size that divides the number of samples"
-                )
-
-
-def _nested(memory: Memory, prefix: str) -> dict[str, dict[str, Tensor]]:
-    """What is kept under "<prefix><layer>/<name>", by layer and name."""
-    found: dict[str, dict[str, Tensor]] = {}
-    for key, value in memory.items():
-        if key.startswith(prefix):
-            layer, name = key[len(prefix) :].split("/", 1)
-            found.setdefault(layer, {})[name] = value
-    return found
-
-
-def _flat(prefix: str, nested: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {f"{prefix}{layer}/{name}": x.detach() for layer, s in nested.items() for name, x in s.items()}
