@@ -14,6 +14,7 @@ import pytest
 import torch
 from small_runs import noisy, small, start
 
+from rheobase.rules.eprop import Eprop
 from rheobase.training.checkpoint import read_checkpoint
 from rheobase.training.errors import CheckpointError, FolderError, Interrupted, RunError
 from rheobase.training.fit import fit, resume
@@ -79,6 +80,22 @@ def test_killed_at(where: str, call: int, every: float, tmp_path: Path, uninterr
     assert not (folder / "summary.json").exists()
     resume(folder, progress=False)
     assert_same(folder, uninterrupted)
+
+
+def test_a_rule_goes_on_with_the_memory_that_it_had(tmp_path: Path) -> None:
+    """Adaptive feedback: random weights that move at each step, and what they follow."""
+    learnt = small(checkpoint_seconds=0.0).replace(rule=Eprop(feedback="adaptive", feedback_decay=0.1))
+    fit(learnt, tmp_path / "whole", progress=False)
+    process = start(learnt, tmp_path / "run", "step", 5)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    resume(tmp_path / "run", progress=False)
+    kept = read_checkpoint(tmp_path / "run" / "checkpoint", "last").checkpoint.tensors
+    assert {name.split("/")[-1] for name in kept if "feedback" in name or "mirror" in name} == {
+        "feedback.hidden1",
+        "mirror",
+    }
+    assert_same(tmp_path / "run", tmp_path / "whole")
 
 
 def test_killed_before_the_first_checkpoint(tmp_path: Path) -> None:
