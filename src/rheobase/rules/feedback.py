@@ -18,11 +18,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from rheobase.kernels.constant import Constant
-from rheobase.layers.connection import constraint_of, plain_name
+from rheobase.kernels.recurrent_reference import by_delay
+from rheobase.layers.connection import constraint_of
 from rheobase.layers.delayed import Delayed
 from rheobase.layers.dense import Dense
+from rheobase.layers.over_time import OverTime
 from rheobase.rules.stages import Stage
 from rheobase.rules.windows import Window
 
@@ -64,42 +66,63 @@ def draw_direct(
     }
 
 
-def draw_layerwise(parts: Sequence[Stage], scale: float, generator: torch.Generator) -> dict[str, Tensor]:
-    """Other weights for each connection behind a hidden stage, "feedback.<connection>.<parameter>"."""
+def draw_layerwise(
+    parts: Sequence[Stage], scale: float, generator: torch.Generator, rule: str
+) -> dict[str, Tensor]:
+    """Other weights for each connection behind a hidden stage, "feedback.<connection>.<weight>"."""
     drawn: dict[str, Tensor] = {}
     for stage in parts[1:]:
-        for name, like in _weights(stage.connection).items():
-            fan_in = max(1, like[0].numel())
-            values = _normal(tuple(like.shape), fan_in, scale, like, generator)
-            constraint = constraint_of(stage.connection)
+        connection = stage.connection
+        if isinstance(connection, OverTime) and any(map(parametrize.is_parametrized, connection.modules())):
+            raise ValueError(
+                f"{rule}: got the layer '{stage.source}' (OverTime) with weights that are made from others, "
+                "wanted plain ones in front of a layer other than the first; use bptt or eprop"
+            )
+        for name, like in _weights(connection).items():
+            values = _normal(tuple(like.shape), max(1, like[0].numel()), scale, like, generator)
+            constraint = constraint_of(connection)
             if constraint is not None and constraint.signs is not None:
                 values = values.abs() * constraint.signs
+            if constraint is not None and constraint.mask is not None:
+                values = values * constraint.mask
             drawn[f"{FEEDBACK}{stage.source}.{name}"] = values
     return drawn
 
 
 def through(window: Window, memory: Mapping[str, Tensor]) -> Tensor:
     """The error at a stage's input, back through its connection with feedback weights, `[T, B, ...]`."""
-    stage = window.stage
-    weights = {
-        name: memory[f"{FEEDBACK}{stage.source}.{name}"].to(like)
-        for name, like in _weights(stage.connection).items()
-    }
-    kept = stage.connection
-    # Buffers that a pass changes (batch statistics) are copies: this is not another look at the data.
-    copies = {name: buffer.clone() for name, buffer in kept.named_buffers()}
+    stage, error = window.stage, window.error
     assert isinstance(window.x, Tensor)
     x = window.x.detach().requires_grad_()
-
-    class Replaced(nn.Module):
-        def forward(self, value: Tensor | Constant) -> Tensor | Constant:
-            found: Tensor | Constant = torch.func.functional_call(kept, {**weights, **copies}, (value,))
-            return found.output if hasattr(found, "output") else found
-
-    current, _ = Stage(stage.name, stage.neurons, stage.source, Replaced(), stage.before).current(x)
-    assert isinstance(current, Tensor)
-    (pulled,) = torch.autograd.grad(current, x, window.error)
+    y: Tensor = x
+    for _, module in stage.before:
+        y = module(y)
+    weights = {
+        name: memory[f"{FEEDBACK}{stage.source}.{name}"].to(error) for name in _weights(stage.connection)
+    }
+    if isinstance(stage.connection, Dense):
+        pulled = (error @ weights["weight"]).reshape(y.shape)
+    elif isinstance(stage.connection, Delayed):
+        pulled = _earlier(stage.connection, weights["weight"], error).reshape(y.shape)
+    else:
+        # Buffers that a pass changes (batch statistics) are copies: this is not another look at the data.
+        copies = {name: buffer.clone() for name, buffer in stage.connection.named_buffers()}
+        given = y.detach().requires_grad_()
+        current = torch.func.functional_call(stage.connection, {**weights, **copies}, (given,))
+        (pulled,) = torch.autograd.grad(current, given, error)
+    if y is x:
+        return pulled
+    (pulled,) = torch.autograd.grad(y, x, pulled)
     return pulled
+
+
+def _earlier(connection: Delayed, weight: Tensor, error: Tensor) -> Tensor:
+    """The error `[T, B, M]` back through delays: at the steps at which what it is about came in."""
+    total = error.new_zeros(*error.shape[:2], weight.shape[1])
+    for d, part in by_delay(*connection.delays.taps(weight)).items():
+        if d < len(error):
+            total[: len(error) - d] += error[d:] @ part.detach()
+    return total
 
 
 def direct(error: Tensor, stage: Stage, memory: Mapping[str, Tensor]) -> Tensor:
@@ -108,11 +131,13 @@ def direct(error: Tensor, stage: Stage, memory: Mapping[str, Tensor]) -> Tensor:
 
 
 def _weights(connection: nn.Module) -> dict[str, Tensor]:
-    """The parameters of a connection that lead from unit to unit, by name."""
+    """The weights of a connection that lead from unit to unit, by name."""
+    if isinstance(connection, (Dense, Delayed)):
+        return {"weight": connection.weight.detach()}
     return {
         name: p.detach()
         for name, p in connection.named_parameters()
-        if plain_name(name).rsplit(".", 1)[-1] == "weight" and p.dim() > 1
+        if name.rsplit(".", 1)[-1] == "weight" and p.dim() > 1
     }
 
 

@@ -57,7 +57,7 @@ class FeedbackAlignment(LearningRule):
         parts = self._stages(network)
         if self.feedback == "direct":
             return draw_direct(parts, self.feedback_scale, generator, "feedback_alignment")
-        return draw_layerwise(parts, self.feedback_scale, generator)
+        return draw_layerwise(parts, self.feedback_scale, generator, "feedback_alignment")
 
     def accumulate(self, network: Network, lesson: Lesson, memory: Memory) -> Outcome:
         windows = forward(self._stages(network), lesson.inputs, None, lesson.record, alone=False, pull=False)
