@@ -12,6 +12,7 @@ import pytest
 from rheobase.report import write_report
 from rheobase.report.answers import answer_plots, spectrum_plots, trace_plots
 from rheobase.report.inspection import Inspection
+from rheobase.report.receptive import tiled
 from rheobase.report.run import read_run
 from rheobase.training.experiment import Experiment
 from rheobase.training.fit import fit
@@ -98,3 +99,30 @@ def test_sequences_have_outputs_beside_targets(pattern: Path) -> None:
     plots = trace_plots(seen)
     assert [plot.key for plot in plots] == ["trace0", "trace1", "trace2"]
     assert {"trace0", "trace1", "trace2"} <= set(figures(pattern))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("answers") / "digits"
+    tables = {"encoder": {"steps": 3}, "network": {"hidden": [5]}, "training": {**FEW, "batch_size": 64}}
+    fit(Experiment.from_recipe("digits", overrides=tables), folder, progress=False)
+    write_report(folder)
+    return folder
+
+
+def test_receptive_fields_are_the_weights_as_images(digits: Path) -> None:
+    _, network = load_network(digits, "last")
+    fields = inspected(digits).fields
+    wanted = network.layers["dense1"].weight.detach().reshape(5, 8, 8)
+    assert list(fields) == ["dense1"]
+    np.testing.assert_array_equal(fields["dense1"], wanted.numpy())
+    assert "fields0" in figures(digits)
+    mosaic = tiled(fields["dense1"])
+    assert mosaic.shape == (17, 26)
+    np.testing.assert_array_equal(mosaic[9:, 9:17], fields["dense1"][4])
+    assert np.isnan(mosaic[9:, 17:]).all()
+
+
+def test_only_images_have_receptive_fields(adding: Path) -> None:
+    assert inspected(adding).fields == {}
+    assert "fields0" not in figures(adding)

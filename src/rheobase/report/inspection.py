@@ -11,6 +11,7 @@
     rate/<layer> [N]                                     mean rate of each neuron over the test set, in Hz
     confusion [C, C]                                     rows true, columns predicted
     answers/predictions, answers/targets [M, K]          values predicted and wanted, by sample
+    fields/<connection> [M, height, width]               weights from an image to each of the first neurons
 
 Shapes are checked here, once, so that the figures may rely on them.
 """
@@ -76,6 +77,7 @@ class Inspection:
     confusion: Array | None  # shape: (C, C)
     spectra: Mapping[str, tuple[Array | None, Array]]  # layer -> before, after; shape: (N, 2)
     answers: tuple[Array, Array] | None  # predictions, targets; shape: (M, K)
+    fields: Mapping[str, Array]  # connection -> shape: (M, height, width)
 
     def class_name(self, index: int) -> str:
         """The name of a class, or its number where classes have no names."""
@@ -106,6 +108,7 @@ def read_inspection(folder: Path, names: Table | None) -> Inspection | None:
         confusion=_confusion(path, arrays),
         spectra=_spectra(path, arrays),
         answers=_answers(path, arrays),
+        fields=_fields(path, arrays),
     )
 
 
@@ -169,6 +172,13 @@ def _spectra(path: Path, arrays: Mapping[str, Array]) -> dict[str, tuple[Array |
     for name in after:
         _shape(path, f"spectrum/{name}", arrays, "[N, 2]", lambda a: a.ndim == 2 and a.shape[1] == 2)
     return {name: (before.get(name), values) for name, values in sorted(after.items())}
+
+
+def _fields(path: Path, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    found = _under("fields/", arrays)
+    for name in found:
+        _shape(path, f"fields/{name}", arrays, "[M, height, width]", lambda a: a.ndim == 3 and a.size > 0)
+    return dict(sorted(found.items()))
 
 
 def _answers(path: Path, arrays: Mapping[str, Array]) -> tuple[Array, Array] | None:

@@ -25,6 +25,7 @@ from rheobase.report.histograms import (
     weight_plots,
 )
 from rheobase.report.options import describe, show
+from rheobase.report.receptive import field_plots
 from rheobase.report.run import HealthWarning, Run, Summary, read_run
 from rheobase.report.samples import sample_plots
 from rheobase.report.style import Plot
@@ -204,8 +205,12 @@ def _sections(run: Run) -> tuple[Section, ...]:
     sections = [Section("learning", "Learning", "two", curves, _learning_note(run, bool(curves)))]
     if results or not traces:
         sections.append(Section("results", "Test results", "two", results, absent or _results_note(run)))
+    fields = field_plots(seen) if seen else ()
     if traces:
         sections.append(Section("traces", "Outputs over time", "one", traces, _traces_note(run)))
+    if fields:
+        note = "Each square is a neuron, lying as the image does. Dark or blue excites, vermilion inhibits."
+        sections.append(Section("fields", "What neurons look for", "one", fields, note))
     sections += [
         Section(
             "samples",

@@ -11,10 +11,12 @@ spectrum/<layer> [N, 2]                            eigenvalues (real, imaginary)
 rate/<layer> [N]                                   mean rate of each neuron over the test split, in Hz
 confusion [C, C]                                   int64, rows true, columns predicted (classes only)
 answers/predictions [M, K], answers/targets        of many samples (values only)
+fields/<connection> [M, height, width]             weights from a grey image to up to 100 neurons
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import safetensors.torch
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 
 from rheobase.files import write_bytes, write_json
+from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network, Record
 from rheobase.layers.neurons import Neurons
 from rheobase.layers.noise import renew_noise
@@ -40,6 +43,7 @@ from rheobase.training.setup import initial_network
 SAMPLES = 10
 LONG, FEW = 256, 4  # steps above which only few samples are kept
 NEURONS = 64
+FIELDS = 100  # neurons whose weights from an image are kept
 SEARCHED = 64  # samples among which one of each class is looked for, where they must be made
 
 
@@ -80,6 +84,7 @@ def write_inspection(
             tensors[f"weight_counts{suffix}/{name}"] = counts
             tensors[f"weight_edges{suffix}/{name}"] = edges
         tensors |= {f"spectrum{suffix}/{name}": values for name, values in spectra(module).items()}
+    tensors |= {f"fields/{name}": values for name, values in fields(network, task.input_shape).items()}
     tensors |= {f"rate/{layer}": rates for layer, rates in evaluation.rates.items()}
     path = RunFolder(folder).inspection
     write_bytes(path, safetensors.torch.save({k: v.contiguous().clone() for k, v in tensors.items()}))
@@ -99,6 +104,14 @@ def spectra(network: Network) -> dict[str, Tensor]:
     """The eigenvalues of the weights of each recurrent layer, (real, imaginary) `[N, 2]`."""
     weights = {n: m.weight.detach() for n, m in network.layers.items() if isinstance(m, Recurrent)}
     return {n: torch.view_as_real(torch.linalg.eigvals(w)).contiguous() for n, w in weights.items()}
+
+
+def fields(network: Network, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """Weights of the first connection as images `[M, height, width]`, where inputs are grey images."""
+    name, first = next(iter(network.layers.items()))
+    if len(shape) != 3 or shape[0] != 1 or not isinstance(first, Dense) or first.inputs != math.prod(shape):
+        return {}
+    return {name: first.weight.detach()[:FIELDS].reshape(-1, *shape[1:])}
 
 
 def thresholds(network: Network, seen: Record) -> dict[str, Tensor]:
