@@ -50,11 +50,11 @@ class UnsupervisedDigits(MNIST):
             "loss": {"name": "cross_entropy_max"},
             "decoder": {"name": "membrane_last"},
             "training": {
-                "epochs": 3,
-                "batch_size": 1,
+                "epochs": 5,
+                "batch_size": 10,
                 "optimizer": "sgd",
                 "learning_rate": 1.0,
-                "log_every": 100,
+                "log_every": 10,
             },
         },
     }
