@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.reduction import Reduction
 from rheobase.layers.network import Network, Record
 from rheobase.networks.feed_forward import FeedForward
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
 from rheobase.neurons.lif import LIF
-from rheobase.rules.base import Lesson
+from rheobase.rules.base import Lesson, Reduced
 from rheobase.rules.candidates import LowRank, Perturbed
-from rheobase.rules.members import losses
+from rheobase.rules.members import Way, evaluation, losses
 from rheobase.rules.noise import Noise
 
 TARGETS = torch.tensor([0, 1, 2, 0])
@@ -36,6 +39,17 @@ def score(record: Record) -> Tensor:
 def lesson() -> Lesson:
     x = torch.rand(4, 5, generator=torch.Generator().manual_seed(0))
     return Lesson(Constant(x, 10), objective, ("readout.v",), TARGETS, score)
+
+
+MAXIMUM = Reduction("v", "max")
+
+
+def _loss_of(maximum: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(maximum, TARGETS)
+
+
+def _score_of(maximum: Tensor) -> Tensor:
+    return (maximum.argmax(-1) == TARGETS).float().mean()
 
 
 def around(net: Network, population: int = 6, sigma: float = 0.3, **options: object) -> Perturbed:
@@ -85,15 +99,18 @@ def test_mirrored_members_are_opposite() -> None:
     assert [drawn.place(i) for i in range(4)] == [(0, 1.0), (0, -1.0), (1, 1.0), (1, -1.0)]
 
 
+@pytest.mark.parametrize("way", ["together", "singly"])
 @pytest.mark.parametrize("options", [{}, {"mirrored": False}, {"rank": 2}])
-def test_losses_are_those_of_networks_with_these_parameters(options: dict[str, object]) -> None:
+def test_losses_are_those_of_networks_with_these_parameters(options: dict[str, object], way: Way) -> None:
     net, drawn = network(), around(network(), **options)
-    got = losses(net, lesson(), drawn)
+    got = losses(net, lesson(), drawn, way=way)
     for member, loss in enumerate(got):
         other = network()
         other.load_state_dict(drawn.parameters(member))
         with torch.no_grad():
-            assert float(loss) == float(objective(other(lesson().inputs, record=("readout.v",))))
+            expected = float(objective(other(lesson().inputs, record=("readout.v",))))
+        # Together, products are made in another order than one's own product of these sizes.
+        assert float(loss) == (expected if way == "singly" else pytest.approx(expected, rel=1e-6))
     assert len(set(got.tolist())) > 1
     unchanged = network().state_dict()
     assert all(torch.equal(value, unchanged[name]) for name, value in net.state_dict().items())
@@ -115,6 +132,7 @@ def test_members_share_the_draws_of_random_modules_and_leave_no_trace() -> None:
     net = network()
     net.layers["dense1"].register_forward_hook(lambda _, __, y: y.map(torch.nn.functional.dropout))
     state = torch.get_rng_state()
+    assert evaluation(net, lesson()) == ("singly", "layer 'dense1' has forward hooks", None)
     same = losses(net, lesson(), around(network(), sigma=0.0))
     assert len(set(same.tolist())) == 1
     assert torch.equal(torch.get_rng_state(), state)
@@ -127,6 +145,8 @@ def test_the_score_is_minimised_downwards() -> None:
         other = network()
         other.load_state_dict(drawn.parameters(member))
         assert float(loss) == -float(score(other(lesson().inputs, record=("readout.v",))))
+    reduced = replace(lesson(), reduced={"score": Reduced(MAXIMUM, _score_of)})
+    assert torch.equal(losses(net, reduced, drawn, fitness="score"), got)
     x = lesson()
     errors = Lesson(x.inputs, x.objective, x.record, x.targets, x.score, higher_is_better=False)
     assert torch.equal(losses(net, errors, drawn, fitness="score"), -got)
@@ -141,3 +161,26 @@ def test_parameters_that_are_drawn_anew_are_uniform_and_differ_between_mirrored_
     assert float(first.abs().max()) <= 0.5
     assert float(first.var()) == pytest.approx(0.25 / 3, rel=0.1)
     assert abs(float((first * second).mean())) < 0.02
+
+
+def test_what_is_left_of_the_read_out_is_enough_and_a_split_changes_nothing() -> None:
+    net, drawn, whole = network(), around(network()), lesson()
+    reduced = replace(whole, reduced={"loss": Reduced(MAXIMUM, _loss_of)})
+    assert evaluation(net, whole) == ("together", "the loss needs every step of the read-out", None)
+    assert evaluation(net, reduced) == ("together", "the loss needs the max over time", MAXIMUM)
+    got = losses(net, reduced, drawn)
+    assert torch.equal(got, losses(net, whole, drawn))
+    for memory in (1, 1000, 5000):
+        assert torch.equal(losses(net, reduced, drawn, memory=memory), got)
+        assert torch.equal(losses(net, whole, drawn, memory=memory), got)
+
+
+def test_what_cannot_be_evaluated_together_says_why() -> None:
+    net, given = network(), lesson()
+    assert evaluation(net, given, way="singly").why == "asked for"
+    hidden = replace(given, record=("readout.v", "hidden1.spikes"))
+    assert evaluation(net, hidden).why == "the loss reads more than the read-out: hidden1.spikes"
+    assert evaluation(net, replace(hidden, judged=("readout.v",))).way == "together"
+    net.layers["pool"] = torch.nn.Identity()
+    with pytest.raises(ValueError, match=r"cannot serve: its layers are not dense .*; use 'singly'"):
+        losses(net, given, around(network()), way="together")

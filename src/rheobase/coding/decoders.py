@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from rheobase.config import Config, option
+from rheobase.kernels.reduction import Reduction
 
 
 def check_signal(signal: Tensor, who: str) -> None:
@@ -68,6 +69,25 @@ class Decoder(Config, ABC):
         """The class with the highest score, int64 `[B]` (or `[T, B]`); the lowest where several have it."""
         return self.scores(signal).argmax(-1)
 
+    @property
+    def reduction(self) -> Reduction | None:
+        """All that the scores need of the signal over time; None if they need every step."""
+        return None
+
+    def from_reduced(self, reduced: Tensor, steps: int) -> Tensor:
+        """Scores from what is left `[B, C]` of a signal of so many steps: the same numbers as from the whole.
+
+        Raises `ValueError` for a decoder that needs every step, and for any other shape.
+        """
+        if self.reduction is None:
+            raise ValueError(f"{type(self).__name__}: got a reduced signal, wanted all steps [T, B, C]")
+        check_signal(reduced[None], type(self).__name__)
+        return self._reduced(reduced, steps)
+
+    def _reduced(self, reduced: Tensor, steps: int) -> Tensor:
+        """`from_reduced` of what was checked; for decoders with a `reduction`."""
+        return reduced
+
     @abstractmethod
     def _scores(self, signal: Tensor) -> Tensor:
         """`scores` of a signal that was checked."""
@@ -82,6 +102,10 @@ class SpikeCount(Decoder):
 
     signal: ClassVar[Literal["spikes", "v"]] = "spikes"
 
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "sum")
+
     def _scores(self, signal: Tensor) -> Tensor:
         return signal.sum(0)
 
@@ -94,6 +118,13 @@ class FirstSpike(Decoder):
     """
 
     signal: ClassVar[Literal["spikes", "v"]] = "spikes"
+
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "first")
+
+    def _reduced(self, reduced: Tensor, steps: int) -> Tensor:
+        return -reduced
 
     def _scores(self, signal: Tensor) -> Tensor:
         return -first_spike_step(signal).to(signal.dtype)
@@ -108,6 +139,10 @@ class MembraneMax(Decoder):
 
     signal: ClassVar[Literal["spikes", "v"]] = "v"
 
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "max")
+
     def _scores(self, signal: Tensor) -> Tensor:
         return signal.amax(0)
 
@@ -121,6 +156,10 @@ class MembraneSum(Decoder):
 
     signal: ClassVar[Literal["spikes", "v"]] = "v"
 
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "sum")
+
     def _scores(self, signal: Tensor) -> Tensor:
         return signal.sum(0)
 
@@ -133,6 +172,10 @@ class MembraneLast(Decoder):
     """
 
     signal: ClassVar[Literal["spikes", "v"]] = "v"
+
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "last")
 
     def _scores(self, signal: Tensor) -> Tensor:
         return signal[-1]
@@ -152,6 +195,13 @@ class MembraneMean(Decoder):
     window: int | None = option(
         default=None, at_least=1, unit="steps", help="steps at the end that are averaged (all if none)"
     )
+
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "sum", self.window)
+
+    def _reduced(self, reduced: Tensor, steps: int) -> Tensor:
+        return reduced / (steps if self.window is None else min(self.window, steps))
 
     def _scores(self, signal: Tensor) -> Tensor:
         return (signal if self.window is None else signal[-self.window :]).mean(0)

@@ -13,6 +13,9 @@ n = sum_t S[t] the spike count, CE(z, y) = ln sum_k exp(z_k) - z_y. Each loss is
     VanRossum                mean (k * (target - S))^2 in the scale of `rheobase.coding.spike_trains`
     ResponseWindows          the same of errors: a spike outside its window, a window without one
 
+Those that need of a signal's course no more than one number per neuron (a count, a maximum, the time of the
+first spike) say so (`Loss.reduction`), and can be had from that alone (`Loss.from_reduced`).
+
 Which steps count is said by a mask `[T, B]`; without one, all do. Losses that do not compare step by step
 take none.
 
@@ -37,6 +40,7 @@ from rheobase.coding.decoders import check_signal
 from rheobase.coding.filters import Filter
 from rheobase.coding.spike_trains import SUPERSPIKE, response_errors, van_rossum_cost
 from rheobase.config import Config, option
+from rheobase.kernels.reduction import Reduction
 
 
 class Loss(Config, ABC):
@@ -54,17 +58,29 @@ class Loss(Config, ABC):
         Raises `ValueError` for other shapes, labels out of range, values where only labels will do, and a
         `mask` (bool `[T, B]`, the steps that count) where the loss does not compare step by step.
         """
-        check_signal(signal, type(self).__name__)
-        labels = not (target.is_floating_point() or target.dtype == torch.bool)
-        if labels:
-            self._check_labels(signal, target)
-        else:
-            self._check_values(signal, target)
-        target = target.long() if labels else target
+        target = self._checked(signal, target)
         if mask is None:
             return self._loss(signal, target)
         self._check_mask(signal, mask)
         return self._masked(signal, target, mask)
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """All that the loss needs of the signal over time; None if it needs every step."""
+        return None
+
+    def from_reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
+        """The loss of a signal of which `reduced` `[B, C]` is left: the same number as from the whole.
+
+        Raises `ValueError` for a loss that needs every step, and for targets as the loss itself does.
+        """
+        if self.reduction is None:
+            raise ValueError(f"{type(self).__name__}: got a reduced signal, wanted all steps [T, B, C]")
+        return self._reduced(reduced, self._checked(reduced[None], target))
+
+    def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
+        """`from_reduced` of what was checked; for losses with a `reduction`."""
+        raise NotImplementedError(type(self).__name__)
 
     @abstractmethod
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
@@ -73,6 +89,15 @@ class Loss(Config, ABC):
     def _masked(self, signal: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         """`_loss` over the steps that count; for losses that are `stepwise`."""
         raise NotImplementedError(type(self).__name__)
+
+    def _checked(self, signal: Tensor, target: Tensor) -> Tensor:
+        """The target (int64 if labels), if it fits the signal."""
+        check_signal(signal, type(self).__name__)
+        if target.is_floating_point() or target.dtype == torch.bool:
+            self._check_values(signal, target)
+            return target
+        self._check_labels(signal, target)
+        return target.long()
 
     def _check_mask(self, signal: Tensor, mask: Tensor) -> None:
         who = type(self).__name__
@@ -172,9 +197,16 @@ class CrossEntropyMax(Loss):
 
     signal: ClassVar[Literal["spikes", "v"]] = "v"
 
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "max")
+
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
         # max, not amax: amax would share the gradient among equal steps, as in a membrane at rest.
-        return functional.cross_entropy(signal.max(0).values, target)
+        return self._reduced(signal.max(0).values, target)
+
+    def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
+        return functional.cross_entropy(reduced, target)
 
 
 class CrossEntropyCount(Loss):
@@ -188,8 +220,15 @@ class CrossEntropyCount(Loss):
 
     signal: ClassVar[Literal["spikes", "v"]] = "spikes"
 
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "sum")
+
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
-        return functional.cross_entropy(signal.sum(0), target)
+        return self._reduced(signal.sum(0), target)
+
+    def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
+        return functional.cross_entropy(reduced, target)
 
 
 class FirstSpikeCrossEntropy(Loss):
@@ -220,6 +259,14 @@ class FirstSpikeCrossEntropy(Loss):
     )
     dt: float = option(default=1.0, unit="ms", above=0, help="duration of a time step")
 
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "first")
+
+    def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
+        times = reduced * self.dt  # ms
+        return functional.cross_entropy(-times / self.tau, target)
+
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
         if not torch.compiler.is_compiling() and not bool(((signal == 0) | (signal == 1)).all()):
             raise ValueError(
@@ -227,8 +274,7 @@ class FirstSpikeCrossEntropy(Loss):
                 "use another loss"
             )
         silent_so_far = torch.cumprod(1 - signal, 0)
-        times = silent_so_far.sum(0) * self.dt  # ms
-        return functional.cross_entropy(-times / self.tau, target)
+        return self._reduced(silent_so_far.sum(0), target)
 
 
 class CountHinge(Loss):
@@ -250,8 +296,15 @@ class CountHinge(Loss):
         default=1.0, unit="spikes", above=0, help="lead in spikes that the right class must have"
     )
 
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "sum")
+
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
-        return functional.multi_margin_loss(signal.sum(0), target, margin=self.margin)
+        return self._reduced(signal.sum(0), target)
+
+    def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
+        return functional.multi_margin_loss(reduced, target, margin=self.margin)
 
 
 class MeanSquaredError(Loss):
@@ -273,6 +326,13 @@ class MeanSquaredError(Loss):
     )
     on: float = option(default=1.0, help="target of the right class, where targets are labels")
     off: float = option(default=0.0, help="target of the other classes, where targets are labels")
+
+    @property
+    def reduction(self) -> Reduction | None:
+        return Reduction(self.signal, "last") if self.over == "last" else None
+
+    def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
+        return (reduced - self._values(reduced, target)).square().mean()
 
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
         error = signal - self._values(signal, target)  # a target [B, C] broadcasts over time

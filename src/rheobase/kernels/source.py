@@ -73,7 +73,7 @@ class Layout:
 
 
 @dataclass
-class _Body:
+class Body:
     """Statements of the innermost loop, and how to refer to each node in them."""
 
     trace: Trace
@@ -99,11 +99,12 @@ class _Body:
         for n in ids:
             if n in self.names or not self.trace.tape.varying[n]:
                 continue
-            text = self._expression(n)
+            text = self.expression(n)
             self.names[n] = f"x{n}"
             self.lines.append(f"x{n} = {text}")
 
-    def _expression(self, n: int) -> str:
+    def expression(self, n: int) -> str:
+        """The text of an operation on what was computed before."""
         node = self.trace.tape.nodes[n]
         args = [self.ref(a) for a in node.args]
         if node.op in _INFIX:
@@ -217,7 +218,7 @@ def forward_body(t: Trace, layout: Layout, saved: Sequence[int]) -> list[str]:
 
     A neuron with several inputs reads `in_<name>` for each instead of `current` (see `slices_of`).
     """
-    body = _Body(t, layout)
+    body = Body(t, layout)
     for name, n in t.states.items():
         body.load(n, f"{name}_old", f"s_{name}[k]")
     for name, piece in slices_of(t).items():
@@ -282,7 +283,7 @@ def adjoint_body(
     From `lam_<state>`, `g_out`, `g_<record>` and what was kept to `by_current`, `by_c<j>`, `lam_<state>`.
     A neuron with several inputs has `in_<name>` and `by_in_<name>` for each (see `slices_of`).
     """
-    body = _Body(t, layout)
+    body = Body(t, layout)
     available = {n: f"kept{i}" for i, n in enumerate(saved)}
     available |= {t.new_states[name]: f"r_{name}" for name in layout.record}
     available |= {t.emitted: "out"}
@@ -365,7 +366,7 @@ def backward_source(
     )
 
 
-def _load_available(body: _Body, roots: Sequence[int], available: dict[int, str]) -> list[int]:
+def _load_available(body: Body, roots: Sequence[int], available: dict[int, str]) -> list[int]:
     """Load what the roots need and is at hand; all nodes met on the way, in order of execution."""
     live: set[int] = set()
     stack = list(roots)

@@ -30,11 +30,11 @@ def padded(columns: int, itemsize: int) -> int:
 
 
 @functools.cache
-def version() -> str:
-    """A text that changes whenever the inner loops or the vectors' width do.
+def version(loops: str = "microkernels") -> str:
+    """A text that changes whenever the inner loops in a file of this name or the vectors' width do.
 
     It stands in the source of the kernels that call them, by which machine code is kept. Read from the file:
     to import it takes Numba, which only compiling needs.
     """
-    loops = Path(__file__).with_name("microkernels.py").read_bytes()
-    return hashlib.sha256(loops + bytes([BYTES])).hexdigest()[:16]
+    text = Path(__file__).with_name(f"{loops}.py").read_bytes()
+    return hashlib.sha256(text + bytes([BYTES])).hexdigest()[:16]

@@ -122,7 +122,7 @@ class Network(nn.Module):
             if name not in self.stateful():
                 raise ValueError(unknown("layer with state", name, self.stateful()))
         if state is None:
-            self._check_refractory(x.shape[0])
+            self.check_refractory(x.shape[0])
         signals: dict[str, Tensor] = {}
         states: dict[str, dict[str, Tensor]] = {}
         layers = list(self.layers.items())
@@ -149,7 +149,8 @@ class Network(nn.Module):
         output = x.expand() if isinstance(x, Constant) else x
         return Record(output, signals, states)
 
-    def _check_refractory(self, steps: int) -> None:
+    def check_refractory(self, steps: int) -> None:
+        """Raise `ValueError` on a refractory period longer than a sequence of so many steps."""
         for name, layer in self.neurons().items():
             for model, _ in layer.models():
                 if isinstance(model, SpikingNeuron) and model.refractory_steps > steps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -78,10 +78,14 @@ class Population(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """The parameters that are tensors: the trained ones, and those with a value per neuron."""
-        values: dict[str, Tensor] = {name: getattr(self, name) for name in self._tensors}
-        for name, (low, high) in self._bounds.items():
-            values[name] = projected(values[name], low, high)
-        return values
+        return self.bounded({name: getattr(self, name) for name in self._tensors})
+
+    def bounded(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Values of parameters, those that are trained put back within the model's bounds."""
+        return {
+            name: projected(value, *self._bounds[name]) if name in self._bounds else value
+            for name, value in values.items()
+        }
 
     def bound(self) -> Neuron:
         """The model with this module's own (trained, moved, cast) parameters in it."""

@@ -23,12 +23,26 @@ from torch import Tensor
 
 from rheobase.config import Config
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.reduction import Reduction
 from rheobase.layers.network import Network, Record
 
 #: How a rule's direction relates to the gradient of the loss.
 Kind = Literal["exact", "truncated", "local", "black-box"]
 #: What a rule keeps between batches, by name. Never changed in place: an outcome has the next one.
 Memory: TypeAlias = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """How to judge a network by what is left of its read-out over time, for rules that judge many.
+
+    Attributes:
+        reduction: What is left of the read-out's signal.
+        value: The loss, or the score, from that `[B, K]`: the same number as from the record.
+    """
+
+    reduction: Reduction
+    value: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,9 @@ class Lesson:
         targets: What the task wants, as in its `Batch`; None where there is nothing.
         score: The task's metric on this batch (a scalar; it need not have a derivative) from a record.
         higher_is_better: Of the score.
+        judged: Those of `record` that `objective` and `score` do read; all if empty.
+        reduced: Where the read-out's course need not be known, how to judge by what is left of it: the
+            "loss" or the "score".
     """
 
     inputs: Tensor | Constant
@@ -50,6 +67,8 @@ class Lesson:
     targets: Tensor | None = None
     score: Callable[[Record], Tensor] | None = None
     higher_is_better: bool = True
+    judged: tuple[str, ...] = ()
+    reduced: Mapping[Literal["loss", "score"], Reduced] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

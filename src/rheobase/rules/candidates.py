@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
+from rheobase.layers.members import Factored
 from rheobase.rules.noise import Noise
 
 #: How the entries of a direction are distributed: standard normal, or +1 and -1.
@@ -52,6 +54,15 @@ class Candidates(ABC):
     @abstractmethod
     def parameters(self, member: int) -> dict[str, Tensor]:
         """What member `member` (from 0) has for these parameters."""
+
+    def together(self, members: Sequence[int]) -> dict[str, Tensor | Factored]:
+        """What these members have for these parameters, side by side: `[P, *shape]`.
+
+        Where members differ by a product of factors, that may be said instead: its entries are those of
+        `parameters` but for rounding.
+        """
+        each = [self.parameters(member) for member in members]
+        return {name: torch.stack([values[name] for values in each]) for name in self.names}
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         return (self.parameters(member) for member in range(len(self)))
@@ -127,6 +138,28 @@ class Perturbed(Candidates):
         for name, (bound, shape) in self.redrawn.items():
             drawn = self.noise.uniform(self.generation, member, self._address(name), shape)
             values[name] = bound * drawn
+        return values
+
+    def together(self, members: Sequence[int]) -> dict[str, Tensor | Factored]:
+        places = [self.place(member) for member in members]
+        values: dict[str, Tensor | Factored] = {}
+        for name, mean in self.mean.items():
+            drawn = {index: self.direction(index, name) for index in dict.fromkeys(i for i, _ in places)}
+            factors = {index: d for index, d in drawn.items() if isinstance(d, LowRank)}
+            sigma = self.sigma[name]
+            if factors and sigma.dim() == 0:
+                left = torch.stack([(side * sigma) * factors[index].left for index, side in places])
+                right = torch.stack([factors[index].right.T for index, _ in places])
+                values[name] = Factored(mean.flatten(1), left, right)
+                continue
+            full = {
+                i: d.dense().reshape(mean.shape) if isinstance(d, LowRank) else d for i, d in drawn.items()
+            }
+            values[name] = torch.stack([mean + (side * sigma) * full[index] for index, side in places])
+        for name, (bound, shape) in self.redrawn.items():
+            number = self._address(name)
+            each = [self.noise.uniform(self.generation, member, number, shape) for member in members]
+            values[name] = bound * torch.stack(each)
         return values
 
     def _address(self, name: str) -> int:

@@ -31,7 +31,7 @@ from rheobase.layers.network import Network, Record
 from rheobase.registry import unknown
 from rheobase.rules.base import Kind, LearningRule, Lesson, Memory, Outcome
 from rheobase.rules.candidates import Candidates
-from rheobase.rules.members import Fitness, losses
+from rheobase.rules.members import Fitness, Way, losses
 from rheobase.rules.noise import Noise
 from rheobase.rules.shaping import settled
 from rheobase.workers import Workers
@@ -48,6 +48,10 @@ class Evolution(LearningRule):
     population: int = option(default=40, at_least=2, help="members of a generation")
     fitness: Fitness = option(
         default="loss", help="judge members by the loss, or by the task's metric itself (score)"
+    )
+    evaluation: Way = option(
+        default="auto",
+        help="evaluate members together, in one kernel (refused where that cannot be), or singly",
     )
     layers: tuple[str, ...] | None = option(
         default=None, help="layers or parameters to train, such as dense1 or dense1.weight (all if none)"
@@ -136,7 +140,7 @@ class Evolution(LearningRule):
         candidates = self._members(self.ask(self._mean(network), memory), network)
         workers = Workers.here()
         own = range(len(candidates))[workers.share(len(candidates))]
-        values = losses(network, lesson, candidates, fitness=self.fitness, members=own)
+        values = losses(network, lesson, candidates, fitness=self.fitness, members=own, way=self.evaluation)
         values = workers.gather(values, len(candidates))
         direction, memory = self.tell(candidates, values, memory)
         parameters = dict(network.named_parameters())

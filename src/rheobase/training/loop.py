@@ -15,19 +15,19 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from rheobase.crossbar.array import arrays
-from rheobase.layers.network import Network, Record
+from rheobase.layers.network import Network
 from rheobase.layers.noise import renew_noise
 from rheobase.layers.rewire import rewire
 from rheobase.registry import unknown
-from rheobase.rules.base import Lesson, Memory, Outcome
+from rheobase.rules.base import Lesson, Memory, Outcome, Reduced
 from rheobase.tasks.base import Batch, Splits
 from rheobase.training.alignment import Alignment, align, measured_at, worth_measuring
 from rheobase.training.augment import shift_images
@@ -285,8 +285,27 @@ class Trainer:
             names = tuple(dict.fromkeys((*names, *self.objective.spikes.values())))
         objective = functools.partial(self.objective.loss, targets=batch.targets, mask=batch.mask)
         score = functools.partial(self._score, targets=batch.targets, mask=batch.mask)
-        higher = self.experiment.task.higher_is_better
-        return Lesson(sequence, objective, names, batch.targets, score, higher), batch
+        lesson = Lesson(
+            inputs=sequence,
+            objective=objective,
+            record=names,
+            targets=batch.targets,
+            score=lambda record: score(self.objective.predictions(record)),
+            higher_is_better=self.experiment.task.higher_is_better,
+            judged=self.objective.training,
+            reduced=self._reduced(batch, sequence.shape[0], score),
+        )
+        return lesson, batch
+
+    def _reduced(
+        self, batch: Batch, steps: int, score: Callable[[Tensor], Tensor]
+    ) -> dict[Literal["loss", "score"], Reduced]:
+        """How to judge by what is left of the read-out over time, where that can be."""
+        found: dict[Literal["loss", "score"], Reduced | None] = {
+            "loss": self.objective.reduced_loss(batch),
+            "score": self.objective.reduced_score(steps, score),
+        }
+        return {name: judge for name, judge in found.items() if judge is not None}
 
     def _align_now(self, step: int) -> bool:
         """Whether the rule's direction is compared with the gradient at this step."""
@@ -297,8 +316,7 @@ class Trainer:
         with self.clock.paused(), self.memory_meter.paused():
             return align(self.network, lesson, random)
 
-    def _score(self, record: Record, targets: Tensor, mask: Tensor | None) -> Tensor:
-        predictions = self.objective.predictions(record)
+    def _score(self, predictions: Tensor, targets: Tensor, mask: Tensor | None) -> Tensor:
         return self.experiment.task.scoring(predictions, targets, mask).float().mean()
 
     def _clip(self, watched: bool) -> Tensor:

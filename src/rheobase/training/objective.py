@@ -8,7 +8,8 @@ spikes, in Hz: 1000 mean(S) / dt, with dt in ms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from rheobase.coding.losses import Loss
 from rheobase.coding.regularisers import Regulariser
 from rheobase.layers.network import Network, Record
 from rheobase.registry import name_of
+from rheobase.rules.base import Reduced
 from rheobase.tasks.base import Batch
 
 
@@ -65,6 +67,26 @@ class Objective:
             for regulariser in self._regularisers:
                 total = total + regulariser(record[signal])
         return total
+
+    def reduced_loss(self, batch: Batch) -> Reduced | None:
+        """The loss from what is left of the read-out over time; None if it takes more than that."""
+        stepwise = batch.mask is not None or batch.targets.dim() > (
+            2 if batch.targets.is_floating_point() else 1
+        )
+        if self._loss.reduction is None or self._priced or stepwise:
+            return None
+        return Reduced(self._loss.reduction, functools.partial(self._loss.from_reduced, target=batch.targets))
+
+    def reduced_score(self, steps: int, score: Callable[[Tensor], Tensor]) -> Reduced | None:
+        """`score` of the predictions, from what is left of the read-out; None if it takes more than that."""
+        if self._decoder.reduction is None:
+            return None
+
+        def value(reduced: Tensor) -> Tensor:
+            scores = self._decoder.from_reduced(reduced, steps)
+            return score(scores.argmax(-1) if self.classes else scores)
+
+        return Reduced(self._decoder.reduction, value)
 
     def uninformed(self, steps: int, outputs: int, batch: Batch | None = None) -> float:
         """The loss of a read-out of so many `outputs` that stays at zero for all `steps`.

@@ -1,0 +1,325 @@
+"""A whole network over a population: P sets of parameters, each on the same batch, reduced read-outs.
+
+    read-out of member p, sample b, neuron k = reduction over time of what its network does      [P, B, K]
+
+No tensor `[T, ...]` exists (but of signals that are asked for whole), so memory does not grow with T, and of
+the population only its parameters and its results are there. See `rheobase.kernels.population_source` for
+how it is done, and in which order sums are made: spikes and membranes are those of the ordinary layers, to
+the last bit where these multiply in ascending order, otherwise but for rounding. Results depend neither on
+how a population is split over calls nor on threads.
+
+Not here: gradients, delays that differ between connections, convolutions.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rheobase.kernels.cache import Kernel
+from rheobase.kernels.constant import Constant
+from rheobase.kernels.passes import NAMES
+from rheobase.kernels.plan import carry_out, make_plan
+from rheobase.kernels.population_source import BLOCKS, Feed, Form, StageForm, forward_source
+from rheobase.kernels.products import linear
+from rheobase.kernels.program import PROGRAMS
+from rheobase.kernels.reduction import LEVELS, Reduction, level_power
+from rheobase.neurons.base import Neuron
+from rheobase.registry import name_of
+
+CACHED = 48 * 1024  # bytes that a piece's states and emissions may take
+
+Array = np.ndarray[Any, Any]
+
+
+class Weights(NamedTuple):
+    """A connection's matrix: weight + left @ right.
+
+    Attributes:
+        weight: `[1, M, K]`, the same for all members, or `[P, M, K]`.
+        left, right: Factors `[P, M, r]` and `[P, r, K]`, or None.
+    """
+
+    weight: Tensor
+    left: Tensor | None = None
+    right: Tensor | None = None
+
+    @property
+    def rank(self) -> int:
+        """r; 0 without factors."""
+        return 0 if self.left is None else self.left.shape[-1]
+
+    @property
+    def members(self) -> int:
+        """P, or 1 if all members have the same."""
+        return self.weight.shape[0] if self.left is None else self.left.shape[0]
+
+
+class Cells(NamedTuple):
+    """A group of neurons of one model.
+
+    Attributes:
+        neuron: The model.
+        size: The number of neurons.
+        parameters: Those that are tensors, `[1 or P, 1 or size]`.
+    """
+
+    neuron: Neuron
+    size: int
+    parameters: Mapping[str, Tensor] = {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A connection and the neurons behind it.
+
+    Attributes:
+        cells: The groups of neurons, side by side.
+        weights: From what the stage before emits to the neurons' inputs.
+        bias: `[1 or P, M]` or None.
+        recurrent: Connections among the neurons, or None.
+        delay: That of the recurrent connections, in steps.
+    """
+
+    cells: tuple[Cells, ...]
+    weights: Weights
+    bias: Tensor | None = None
+    recurrent: Weights | None = None
+    delay: int = 1
+
+    @property
+    def size(self) -> int:
+        """The number of neurons."""
+        return sum(c.size for c in self.cells)
+
+    @property
+    def columns(self) -> int:
+        """The number of the neurons' inputs."""
+        return sum(c.size * len(c.neuron.inputs) for c in self.cells)
+
+    @property
+    def members(self) -> int:
+        """P, or 1 if all members are the same here."""
+        counts = [self.weights.members]
+        counts += [] if self.bias is None else [self.bias.shape[0]]
+        counts += [] if self.recurrent is None else [self.recurrent.members]
+        counts += [v.shape[0] for c in self.cells for v in c.parameters.values()]
+        return max(counts)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """An input laid out in blocks of samples, to be used for any number of members.
+
+    Attributes:
+        feed: See `population_source.Feed`; "constant" becomes "shared" if weights are.
+        array: The numbers or bits.
+        steps, samples, lanes: T, B, and samples per block.
+        value: A constant input as it came, `[B, K]`.
+    """
+
+    feed: Feed
+    array: Array
+    steps: int
+    samples: int
+    lanes: int
+    dtype: torch.dtype
+    value: Tensor | None = field(default=None, compare=False)
+
+    @property
+    def width(self) -> int:
+        """The number of inputs K."""
+        return int(self.array.shape[2 if self.feed == "spikes" else -2])
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks of samples."""
+        return int(-(-self.samples // self.lanes))
+
+    @classmethod
+    def of(cls, inputs: Tensor | Constant, lanes: int) -> Batch:
+        """From `[T, B, ...]`. Sequences of nothing but 0 and 1 are kept as bits."""
+        steps, samples, dtype = inputs.shape[0], inputs.shape[1], inputs.dtype
+        if isinstance(inputs, Constant):
+            value = inputs.value.detach().flatten(1)
+            return cls("constant", _in_blocks(value, lanes), steps, samples, lanes, dtype, value)
+        x = inputs.detach().flatten(2)
+        ones = x == 1
+        if int(torch.count_nonzero(x)) == int(torch.count_nonzero(ones)):
+            return cls("spikes", _bits(ones, lanes), steps, samples, lanes, dtype)
+        return cls("values", _in_blocks(x, lanes), steps, samples, lanes, dtype)
+
+
+def _in_blocks(x: Tensor, lanes: int) -> Array:
+    """`[..., B, K]` as `[blocks, ..., K, lanes]`, filled up with zeros."""
+    *steps, samples, inputs = x.shape
+    blocks = -(-samples // lanes)
+    full = x.new_zeros(*steps, blocks * lanes, inputs)
+    full[..., :samples, :] = x
+    split = full.reshape(*steps, blocks, lanes, inputs).transpose(-1, -2).movedim(-3, 0)
+    array: Array = split.contiguous().numpy()
+    return array
+
+
+def _bits(ones: Tensor, lanes: int) -> Array:
+    """bool `[T, B, K]` as words `[blocks, T, K]`, sample b the bit b % lanes of a word."""
+    steps, samples, inputs = ones.shape
+    blocks = -(-samples // lanes)
+    full = np.zeros((steps, inputs, blocks * lanes), np.bool_)
+    full[..., :samples] = ones.numpy().transpose(0, 2, 1)
+    words = np.packbits(full, axis=-1, bitorder="little").view(f"<u{lanes // 8}")
+    return np.ascontiguousarray(words.transpose(2, 0, 1))
+
+
+def lanes_for(stages: Sequence[Stage], samples: int, itemsize: int) -> int:
+    """Samples per block, for so many of them.
+
+    No more than there are (rounded up), and no more than let states and emissions stay in the cache.
+    """
+    rows = sum(s.size + sum(c.size * len(c.neuron.initial()) for c in s.cells) for s in stages)
+    for lanes in (64, 32):
+        if samples > lanes // 2 and rows * lanes * itemsize <= CACHED:
+            return lanes
+    return 16
+
+
+def run_population(
+    stages: Sequence[Stage],
+    batch: Batch,
+    reductions: Sequence[Reduction] = (),
+    signals: Sequence[str] = (),
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Every member on the whole batch, from rest.
+
+    Args:
+        stages: The network, with its members' parameters.
+        batch: The input.
+        reductions: What is wanted of the last stage's signals.
+        signals: Those of its signals of which every step is wanted.
+
+    Returns:
+        `[P, B, K]` for each reduction, and `[P, T, B, K]` for each signal.
+
+    >>> from rheobase.neurons.lif import LIF
+    >>> weights = Weights(torch.tensor([[[0.5]], [[2.0]]]))  # of two members
+    >>> stage = Stage((Cells(LIF(tau_m=1.0), 1),), weights)
+    >>> batch = Batch.of(torch.ones(4, 1, 1), lanes=16)
+    >>> run_population([stage], batch, [Reduction("spikes", "sum")])[0][0].flatten().tolist()
+    [0.0, 4.0]
+    """
+    members = max(s.members for s in stages)
+    feed, product = batch.feed, []
+    if feed == "constant" and stages[0].weights.weight.shape[0] == 1:
+        feed, value = "shared", batch.value
+        assert value is not None
+        current = linear(value, stages[0].weights.weight[0].detach(), None)
+        product = [_in_blocks(current, batch.lanes)]
+    forms, given = [], []
+    for at, stage in enumerate(stages):
+        stage_form, arrays = _prepare(stage, batch.dtype, shared=at == 0 and feed == "shared")
+        forms.append(stage_form)
+        given += arrays
+    wanted = tuple((r.signal, r.how) for r in reductions)
+    form = Form(NAMES[batch.dtype], batch.lanes, feed, tuple(forms), wanted, tuple(signals))
+    number, (blocks, lanes), size = batch.dtype, (batch.blocks, batch.lanes), stages[-1].size
+    results = [torch.empty(members, blocks, size, lanes, dtype=number) for _ in reductions]
+    whole = [torch.empty(members, batch.steps, blocks, size, lanes, dtype=number) for _ in signals]
+    _kernel(form).run(
+        [
+            batch.array,
+            *product,
+            *given,
+            *(r.numpy() for r in (*results, *whole)),
+            *_working_memory(stages, batch, feed, [r.how for r in reductions].count("sum")),
+            *(number for r in reductions if r.how == "sum" for number in _summing(r, batch.steps)),
+            batch.steps,
+            blocks,
+        ],
+        members * blocks,
+        members * blocks * lanes * batch.steps * sum(s.size for s in stages),
+    )
+    return [_samples(r, batch) for r in results], [_samples(w, batch) for w in whole]
+
+
+def _summing(reduction: Reduction, steps: int) -> tuple[int, int]:
+    """The first step that counts, and the power of the sum's levels."""
+    start = reduction.start(steps)
+    return start, level_power(steps - start)
+
+
+def _samples(blocked: Tensor, batch: Batch) -> Tensor:
+    """`[..., blocks, K, lanes]` as `[..., B, K]`."""
+    return blocked.transpose(-1, -2).flatten(-3, -2)[..., : batch.samples, :]
+
+
+def _prepare(stage: Stage, dtype: torch.dtype, *, shared: bool) -> tuple[StageForm, list[Any]]:
+    """What of the stage the kernel's form depends on, and what it is given (see `stage_arguments`)."""
+    arrays: list[Any] = [] if shared else [_array(stage.weights.weight, dtype)]
+    arrays += [] if stage.bias is None else [_array(stage.bias, dtype)]
+    arrays += _factors(stage.weights, dtype)
+    if stage.recurrent is not None:
+        arrays += [_array(stage.recurrent.weight, dtype), *_factors(stage.recurrent, dtype), stage.delay]
+    programs = []
+    for cells in stage.cells:
+        plan = make_plan(cells.neuron, tuple(cells.parameters), constant=False, record=())
+        slots = carry_out(plan, cells.parameters)
+        programs.append(plan.key)
+        values = [slots[n] for n in (*plan.coefficients, *plan.initial)]
+        arrays += [cells.size, *(_array(v, dtype) for v in values)]
+    form = StageForm(
+        programs=tuple(programs),
+        biased=stage.bias is not None,
+        factored=stage.weights.left is not None,
+        recurrent=stage.recurrent is not None,
+        recurrent_factored=stage.recurrent is not None and stage.recurrent.left is not None,
+    )
+    return form, arrays
+
+
+def _array(value: float | Tensor, dtype: torch.dtype) -> Array:
+    if not isinstance(value, Tensor):
+        return torch.full((1, 1), value, dtype=dtype).numpy()
+    array: Array = value.detach().to(dtype).contiguous().numpy()
+    return array
+
+
+def _factors(weights: Weights, dtype: torch.dtype) -> list[Array]:
+    if weights.left is None or weights.right is None:
+        return []
+    return [_array(weights.left, dtype), _array(weights.right, dtype)]
+
+
+def _working_memory(stages: Sequence[Stage], batch: Batch, feed: Feed, sums: int) -> list[Array]:
+    """Arrays that threads work in (see `work_arguments`)."""
+    threads, number = torch.get_num_threads(), torch.empty((), dtype=batch.dtype).numpy().dtype
+
+    def rows(*shape: int) -> Array:
+        return np.zeros((threads, *shape, batch.lanes), number)
+
+    ports = max(len(c.neuron.inputs) for s in stages for c in s.cells)
+    rank = max([1, *(w.rank for s in stages for w in (s.weights, s.recurrent) if w is not None)])
+    every = np.arange(max(batch.width, rank, *(s.size for s in stages)), dtype=np.int32)
+    memory = [every, rows(ports * BLOCKS[batch.lanes][0]), rows(rank), rows(rank)]
+    if feed == "spikes":
+        memory += [rows(batch.width), np.zeros((threads, batch.width), np.int32)]
+    elif feed != "values":
+        memory.append(rows(stages[0].columns))
+    for s in stages:
+        depth = 1 if s.recurrent is None else s.delay + 1
+        memory += [rows(depth, s.size), np.zeros((threads, depth, s.size), np.int32)]
+        memory.append(np.zeros((threads, depth), np.int64))
+        memory += [rows(c.size) for c in s.cells for _ in c.neuron.initial()]
+    return [*memory, *(rows(LEVELS, stages[-1].size) for _ in range(sums))]
+
+
+@functools.cache
+def _kernel(form: Form) -> Kernel:
+    models = dict.fromkeys(name_of(type(PROGRAMS[key].neuron)) for s in form.stages for key in s.programs)
+    name = f"population of {' and '.join(models)}"
+    return Kernel(forward_source(form, f"Forward pass of a {name} networks."), "forward", name)
