@@ -13,6 +13,7 @@ from rheobase.crossbar.mapping import DifferentialPair, OneSigned
 from rheobase.crossbar.substrate import Crossbar, Ideal
 from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network
+from rheobase.report.page import write_report
 from rheobase.training.checkpoint import read_checkpoint
 from rheobase.training.course import Course
 from rheobase.training.evaluate import evaluate
@@ -68,6 +69,15 @@ def test_trains_in_place_and_is_found_again(tmp_path: Path) -> None:
     assert summary.substrate == "memtransistor-5"
     assert summary.value > 0.3  # chance is .1
     assert evaluate(tmp_path / "run", which="last").value == summary.value
+    costs = summary.crossbar
+    assert costs is not None
+    assert costs["total"]["cells"] == 2 * (64 * 12 + 12 * 10)
+    assert costs["total"]["reads"] == 10
+    assert costs["total"]["write_energy"] > 0
+    page = write_report(tmp_path / "run").read_text()
+    assert "A nominal device, pulse by pulse" in page
+    assert "dense1: pulses per cell" in page
+    assert "1,776 devices" in page
     tensors = read_checkpoint(tmp_path / "run" / "checkpoint", "last").checkpoint.group("model")
     key = "layers.dense1.parametrizations.weight"
     assert int(tensors[f"{key}.0.pulses"].sum()) > 0

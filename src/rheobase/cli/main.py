@@ -19,7 +19,19 @@ from typing import Any, TextIO
 
 import click
 
-COMMANDS = ("train", "compare", "resume", "eval", "predict", "report", "list", "show", "devices", "bench")
+COMMANDS = (
+    "train",
+    "compare",
+    "resume",
+    "eval",
+    "predict",
+    "report",
+    "list",
+    "show",
+    "devices",
+    "study",
+    "bench",
+)
 
 
 class Commands(click.Group):

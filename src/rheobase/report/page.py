@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from rheobase.files import write_text
 from rheobase.report.answers import answer_plots, spectrum_plots, trace_plots
+from rheobase.report.crossbars import costs_note, crossbar_plots
 from rheobase.report.curves import curve_plots, rate_plots
 from rheobase.report.histograms import (
     MOST_PANELS,
@@ -28,6 +29,7 @@ from rheobase.report.options import describe, show
 from rheobase.report.receptive import field_plots
 from rheobase.report.run import HealthWarning, Run, Summary, read_run
 from rheobase.report.samples import sample_plots
+from rheobase.report.studies import study_plots
 from rheobase.report.style import Plot
 
 
@@ -234,6 +236,9 @@ def _sections(run: Run) -> tuple[Section, ...]:
             absent or _weights_note(len(seen.weights) if seen else 0),
         ),
     ]
+    crossbars = crossbar_plots(run.folder, run.costs) + tuple(study_plots(run.folder))
+    if crossbars:
+        sections.append(Section("crossbars", "Crossbars", "three", crossbars, costs_note(run.costs)))
     return tuple(sections)
 
 

@@ -130,6 +130,8 @@ class Run:
     metrics: Metrics
     summary: Summary | None
     inspection: Inspection | None
+    costs: Mapping[str, Any] | None = None
+    """What its crossbars cost: the table "crossbar" of the summary."""
 
     @property
     def metric(self) -> str:
@@ -170,6 +172,7 @@ def read_run(folder: Path) -> Run:
         metrics=_metrics(folder / "metrics.jsonl", metric),
         summary=_summary(summary) if summary else None,
         inspection=read_inspection(folder, _json(folder / "inspection.json")),
+        costs=summary.values.get("crossbar") if summary else None,
     )
 
 

@@ -25,6 +25,7 @@ from rheobase.training.board import Board, NoBoard
 from rheobase.training.checkpoint import read_checkpoint, settle
 from rheobase.training.console import Console
 from rheobase.training.costs import crossbar_costs, spikes_per_inference
+from rheobase.training.crossbar_inspection import write_crossbars
 from rheobase.training.environment import environment, peak_memory_mb, version_of
 from rheobase.training.evaluate import measure
 from rheobase.training.experiment import Experiment
@@ -34,6 +35,7 @@ from rheobase.training.log import MetricsLog, NoLog, read_log
 from rheobase.training.loop import Trainer
 from rheobase.training.restore import load_weights
 from rheobase.training.seeding import global_seed
+from rheobase.training.setup import initial_network
 from rheobase.training.summary import Summary
 
 
@@ -161,6 +163,7 @@ def _conclude(trainer: Trainer) -> Summary:
     )
     with writing(run):
         write_inspection(run.path, experiment, trainer.network, trainer.objective, splits, test)
+        write_crossbars(run.path, trainer.network, initial_network(experiment, splits.train))
         summary.save(run.path)
     return summary
 
