@@ -11,6 +11,8 @@ from small_words import SMALL
 
 from rheobase import report
 from rheobase.cli.compare import rules
+from rheobase.training import comparison
+from rheobase.training.errors import Interrupted
 from rheobase.training.experiment import Experiment
 from rheobase.training.summary import Summary
 
@@ -82,6 +84,16 @@ def test_wrong_words_end_with_2_before_anything_is_made(
     assert result.code == 2
     assert told in " ".join(result.err.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_comparison_says_how_to_go_on(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise Interrupted("stopped at step 3; go on with: rheobase resume x")
+
+    monkeypatch.setattr(comparison, "compare", stopped)
+    result = cli("compare", "digits", *SMALL, "--rules", "bptt")
+    assert result.code == 130
+    assert result.err.strip().endswith("rheobase resume x, or with the rest: the same command again")
 
 
 def test_a_task_is_needed(cli: Any) -> None:

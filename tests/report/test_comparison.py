@@ -53,10 +53,10 @@ def folders(tmp_path: Path) -> list[Path]:
 def test_the_table_by_hand(folders: list[Path]) -> None:
     header, rows = comparison_rows(group_runs(folders))
     assert header == [
-        "rule", "kind", "runs", "test accuracy", "spread", "time", "memory", "cosine", "at the end",
+        "rule", "kind", "runs", "test accuracy", "spread", "time", "memory", "cosine", "hidden layers",
     ]  # fmt: skip
     assert rows[0] == ["bptt", "exact", "2", "0.9200", "0.0283", "9.2 s", "6.0 MB", "1.000", "1.000"]
-    cut = ["bptt (truncation 2)", "truncated", "2", "0.7500", "0.0707", "7.5 s", "6.0 MB", "0.500", "0.700"]
+    cut = ["bptt (truncation 2)", "truncated", "2", "0.7500", "0.0707", "7.5 s", "6.0 MB", "0.500", "0.250"]
     assert rows[1] == cut
     lines = comparison_text(folders).splitlines()
     assert [line.split()[0] for line in lines] == [
@@ -84,7 +84,7 @@ def test_unfinished_runs_and_one_seed(folders: list[Path]) -> None:
     assert rows[0][:4] == ["bptt", "truncated", "1 (+1 unfinished)", "0.7000"]
     (folders[2] / "summary.json").unlink()
     header, rows = comparison_rows(group_runs(folders[2:]))
-    assert header == ["rule", "kind", "runs", "cosine", "at the end"]
+    assert header == ["rule", "kind", "runs", "cosine", "hidden layers"]
     assert "unfinished" in comparison_text(folders[2:])
 
 
@@ -92,8 +92,8 @@ def test_a_rule_that_is_not_installed_is_shown_without_its_kind(tmp_path: Path) 
     other = make(tmp_path / "x", 'name = "no_such_rule"', 0, 0.5, [0.1])
     (found,) = group_runs([other])
     assert found.rule is None
-    assert found.cosine() == (pytest.approx(0.1), pytest.approx(0.1))
-    assert all(math.isnan(x) for x in found.cosine("dense2"))
+    assert found.aim(found.cosines()) == pytest.approx(0.1)
+    assert math.isnan(found.aim(found.cosines("dense2")))
     header, rows = comparison_rows([found])
     assert (header[:2], rows[0][0]) == (["rule", "runs"], "no-such-rule")
 
@@ -112,7 +112,7 @@ def test_the_page(folders: list[Path], tmp_path: Path) -> None:
     assert 'href="../c/report.html"' in page
     assert page.count("<svg") == 1
     assert "<script" not in page
-    assert re.search(r'aria-label="[^"]*at the end: bptt \(truncation 2\) 0\.70', page)
+    assert re.search(r'aria-label="[^"]*at the end: bptt \(truncation 2\) 0\.35', page)
 
 
 def test_no_cosines_leave_one_panel(folders: list[Path], tmp_path: Path) -> None:

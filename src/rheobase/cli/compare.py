@@ -112,6 +112,7 @@ def command(plan: Plan, groups: Sequence[Group], **given: Any) -> None:
     from rheobase.cli.usage import wrong_usage
     from rheobase.report import comparison_text, write_comparison
     from rheobase.training.comparison import compare
+    from rheobase.training.errors import Interrupted
 
     need_task(given)
     with wrong_usage():
@@ -123,13 +124,12 @@ def command(plan: Plan, groups: Sequence[Group], **given: Any) -> None:
     def starting(folder: Path, experiment: Experiment) -> None:
         click.echo(f"run {numbers[folder]} of {len(told)}: {folder}", err=True)
 
-    compare(
-        told,
-        recipe=plan.recipe,
-        progress=not given["no_progress"],
-        starting=starting,
-        finished=lambda folder, summary: _report(folder, summary),
-    )
+    try:
+        compare(
+            told, recipe=plan.recipe, progress=not given["no_progress"], starting=starting, finished=_report
+        )
+    except Interrupted as error:
+        raise Interrupted(f"{error}, or with the rest: the same command again") from error
     click.echo(comparison_text(list(told)))
     click.echo(f"\n  runs    {out}\n  report  {write_comparison(list(told), out / 'comparison.html')}")
 

@@ -1,5 +1,8 @@
 """The figure of a comparison: learning curves of the rules, and how well each aims, over training.
 
+Aim is the mean cosine of hidden layers to the exact gradient (of all parameters, where there are no hidden
+layers: see `rheobase.report.comparison`).
+
 A line is the mean over a rule's runs (seeds), its band from the lowest to the highest of them. Learning
 curves are the training batches', averaged over stretches of steps; the diamond at the end is the test value.
 """
@@ -33,19 +36,20 @@ Label = tuple[float, str, str, bool]
 def comparison_plot(rules: Sequence[RuleRuns]) -> Plot:
     """Learning curves, and the cosines beside them where any were measured."""
     metric = rules[0].runs[0].metric
-    aimed = [(i, _band(one.cosines())) for i, one in enumerate(rules)]
+    deep = any(any(one.hidden_cosines()) for one in rules)
+    aimed = [(i, _band(one.hidden_cosines() if deep else one.cosines())) for i, one in enumerate(rules)]
     aims = [(i, band) for i, band in aimed if band is not None]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots(1, 2 if aims else 1, squeeze=False)[0]
         _draw_learning(axes[0], rules)
         if aims:
-            _draw_cosines(axes[1], rules, aims)
+            _draw_cosines(axes[1], rules, aims, f"cosine to the gradient{', hidden layers' if deep else ''}")
 
     values = ", ".join(f"{one.label} {one.mean_of('value'):.4g}" for one in rules if one.values)
     alt = f"Line chart of the training {metric} under each rule over training steps. Test {metric}: {values}."
     if aims:
-        told = ", ".join(f"{rules[i].label} {rules[i].cosine()[1]:.2f}" for i, _ in aims)
+        told = ", ".join(f"{rules[i].label} {band[1][-1]:.2f}" for i, band in aims)
         alt += f" Beside it, the cosine of each rule's direction to the exact gradient; at the end: {told}."
     title = f"{metric.capitalize()} over training" + (", and cosine to the exact gradient" if aims else "")
     return Plot("comparison", title, alt, render("comparison", _WIDE if aims else _NARROW, draw))
@@ -74,8 +78,10 @@ def _draw_learning(axes: Axes, rules: Sequence[RuleRuns]) -> None:
     label_ends(axes, labels, _GAP)
 
 
-def _draw_cosines(axes: Axes, rules: Sequence[RuleRuns], aims: Sequence[tuple[int, Series]]) -> None:
-    _frame(axes, "cosine to the exact gradient")
+def _draw_cosines(
+    axes: Axes, rules: Sequence[RuleRuns], aims: Sequence[tuple[int, Series]], ylabel: str
+) -> None:
+    _frame(axes, ylabel)
     labels: list[Label] = []
     for i, band in aims:
         _draw_band(axes, band, i)

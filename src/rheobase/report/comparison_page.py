@@ -104,7 +104,7 @@ def _layers(rules: Sequence[RuleRuns]) -> tuple[list[str], list[list[str]]]:
     )
     rows = []
     for name in names:
-        values = [one.cosine(name)[0] for one in measured]
+        values = [one.aim(one.cosines(name)) for one in measured]
         rows.append([name, *("n/a" if math.isnan(value) else f"{value:.3f}" for value in values)])
     return ["layer", *(one.label for one in measured)], rows
 
