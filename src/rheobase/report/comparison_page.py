@@ -112,4 +112,4 @@ def _layers(rules: Sequence[RuleRuns]) -> tuple[list[str], list[list[str]]]:
 def _link(folder: Path, seed: str, home: Path) -> tuple[str, str]:
     """What a run is called, and where its report is."""
     where = os.path.relpath(folder / "report.html", home)
-    return f"seed {seed}", Path(where).as_posix()
+    return f"seed\N{NO-BREAK SPACE}{seed}", Path(where).as_posix()
