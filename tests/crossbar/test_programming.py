@@ -97,7 +97,7 @@ def test_accumulation_loses_nothing() -> None:
 def test_write_verify_follows_its_copy() -> None:
     device = Memtransistor(c2c=0.05, step_d2d=0.05)
     placed = placed_on(device, (60, 40))
-    _, state = written(WriteVerify(rounds=3, tolerance=0.02), placed, 0.02 * torch.randn(40, 60), times=8)
+    _, state = written(WriteVerify(rounds=3, every=1), placed, 0.02 * torch.randn(40, 60), times=8)
     error = placed.parameter.detach() - state["copy"]
     assert float(error.square().mean().sqrt()) < 0.02
     # The copy stays within what the array can hold.
@@ -186,7 +186,7 @@ def test_one_signed_cells_are_written_with_the_sign_of_their_neuron() -> None:
     torch.manual_seed(0)
     layer = Dense(8, 4, signs=[1, 1, 1, 1, -1, -1, -1, -1])
     placed = place(layer, FINE, OneSigned(), generator=None, largest=1.0)
-    scheme = WriteVerify(tolerance=0.005)
+    scheme = WriteVerify(tolerance=0.005, every=1)
     state = scheme.begin(placed)
     for _ in range(3):
         scheme.write(placed, torch.full((4, 8), 0.1), state, seeded())

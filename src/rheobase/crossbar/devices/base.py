@@ -340,6 +340,11 @@ class Device(Config, ABC):
             return g
         return g + spread * torch.randn(g.shape, generator=generator, dtype=g.dtype)
 
+    @property
+    def exact_reads(self) -> bool:
+        """Whether reading cells at once finds what they were set to: no noise, no drift."""
+        return not self.read_noise and not self.drifts
+
     def read_spread(self, g: Tensor, cells: Cells) -> Tensor | None:
         """The standard deviation of a read, normalised; None for no noise."""
         return self.read_noise * (g - self.unformed_g) if self.read_noise else None

@@ -94,6 +94,10 @@ class PCM(Device):
     def drifts(self) -> bool:
         return self.drifting
 
+    @property
+    def exact_reads(self) -> bool:
+        return not self.reading_noise and not self.drifting
+
     def pulse_at(
         self,
         cells: Cells,

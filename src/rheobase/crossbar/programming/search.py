@@ -1,7 +1,7 @@
 """The best short sequence of pulses by the nominal law, for cells and for pairs of cells.
 
 Where steps are coarse and unequal, a few pulses up followed by a few down reach conductances between those
-that one direction can. A pair of cells has the combinations of both: some hundred differences, a few
+that one direction can. A pair of cells has the combinations of both: some eighty differences, a few
 thousandths of the range apart, where single steps are a fifth of it.
 """
 
@@ -15,13 +15,13 @@ from torch import Tensor
 from rheobase.crossbar.devices.base import Cells, Device
 
 #: A sequence is up to `UPS` pulses up, then up to `DOWNS` down.
-UPS, DOWNS = 2, 3
+UPS, DOWNS = 2, 2
 #: Pairs searched at once, which bounds memory.
 CHUNK = 16_384
 
 
 class Reached(NamedTuple):
-    """What K sequences make of M cells: conductances `[K, M]`, and their pulses up and down `[K]`."""
+    """What K sequences make of M cells: conductances `[M, K]`, and their pulses up and down `[K]`."""
 
     g: Tensor
     ups: Tensor
@@ -29,8 +29,8 @@ class Reached(NamedTuple):
 
     @property
     def pulses(self) -> Tensor:
-        """Pulses of each sequence, `[K, 1]`."""
-        return (self.ups + self.downs).to(self.g.dtype).unsqueeze(1)
+        """Pulses of each sequence, `[K]`."""
+        return (self.ups + self.downs).to(self.g.dtype)
 
 
 def reached(device: Device, g: Tensor, scale: Tensor, nominal: Cells) -> Reached:
@@ -55,26 +55,25 @@ def reached(device: Device, g: Tensor, scale: Tensor, nominal: Cells) -> Reached
                 lowered = (lowered - device.decrease(lowered, nominal)).clamp(min=0)
         if up < UPS:
             raised = (raised + device.increase(raised, nominal)).clamp(max=1)
-    return Reached(torch.stack(states) * scale, torch.tensor(ups), torch.tensor(downs))
+    return Reached(torch.stack(states, 1) * scale.reshape(-1, 1), torch.tensor(ups), torch.tensor(downs))
 
 
 def best_for_cells(options: Reached, target: Tensor, price: float) -> tuple[Tensor, Tensor]:
     """Pulses up and down, int32 `[M]`, that come nearest to the targets `[M]`, each pulse at a price."""
-    cost = (options.g - target).abs() + price * options.pulses
-    chosen = cost.argmin(0)
+    cost = (options.g - target.unsqueeze(1)).abs() + price * options.pulses
+    chosen = cost.argmin(1)
     return options.ups[chosen].to(torch.int32), options.downs[chosen].to(torch.int32)
 
 
 def best_for_pairs(first: Reached, second: Reached, target: Tensor, price: float) -> tuple[Tensor, Tensor]:
     """Pulses up and down, int32 `[2, M]`, that bring differences nearest to the targets `[M]`."""
     ups, downs = [], []
+    prices = price * (first.pulses.unsqueeze(1) + second.pulses)
     for start in range(0, len(target), CHUNK):
         part = slice(start, start + CHUNK)
-        a, b = first.g[:, part], second.g[:, part]
-        cost = (a.unsqueeze(1) - b.unsqueeze(0) - target[part]).abs()
-        cost += price * (first.pulses.unsqueeze(1) + second.pulses.unsqueeze(0))
-        chosen = cost.flatten(0, 1).argmin(0)
-        i, j = chosen // len(b), chosen % len(b)
+        a, b = first.g[part].unsqueeze(2), (second.g[part] + target[part].unsqueeze(1)).unsqueeze(1)
+        chosen = (a - b).abs().add(prices).flatten(1).argmin(1)
+        i, j = chosen // len(second.ups), chosen % len(second.ups)
         ups.append(torch.stack([first.ups[i], second.ups[j]]))
         downs.append(torch.stack([first.downs[i], second.downs[j]]))
     return torch.cat(ups, 1).to(torch.int32), torch.cat(downs, 1).to(torch.int32)

@@ -40,6 +40,7 @@ def write_and_verify(
     rounds: int,
     tolerance: float,
     most: int,
+    turn: int = 0,
 ) -> int:
     """Write a weight to an array; the number of rounds used.
 
@@ -50,18 +51,19 @@ def write_and_verify(
         rounds: At most so many.
         tolerance: Weights that are off by at most this share of the largest are left alone.
         most: Pulses per cell and round.
+        turn: Which cell of a pair is first in turn, 0 or 1.
     """
     largest = float(array.largest)
-    for turn in range(rounds):
+    for done in range(rounds):
         seen = array.device.read(array.cells, generator)
         error = (target - array.mapping.decode(seen, largest, array.signs)).flatten()
         if array.mask is not None:
             error = error * array.mask.flatten()
         off = (error.abs() > tolerance * largest).nonzero().flatten()
         if not len(off):
-            return turn
+            return done
         if isinstance(array.mapping, DifferentialPair) and not array.device.one_sided:
-            plan = _for_pairs(array, seen, off, error[off] / largest, PRICE * tolerance, turn)
+            plan = _for_pairs(array, seen, off, error[off] / largest, PRICE * tolerance, turn + done)
         else:
             wrong = torch.zeros_like(error).index_put((off,), error[off]).view_as(target)
             plan = _for_cells(array, seen, array.spread(wrong), PRICE * tolerance)

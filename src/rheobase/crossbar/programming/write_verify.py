@@ -23,8 +23,8 @@ class WriteVerify(Programming):
 
     digital: ClassVar[str] = "one number per weight (the copy)"
 
-    every: int = option(default=1, at_least=1, unit="updates", help="updates between writes")
-    rounds: int = option(default=2, at_least=1, help="rounds of reading and pulsing per write")
+    every: int = option(default=2, at_least=1, unit="updates", help="updates between writes")
+    rounds: int = option(default=1, at_least=1, help="rounds of reading and pulsing per write")
     tolerance: float = option(
         default=0.02,
         at_least=0,
@@ -49,6 +49,7 @@ class WriteVerify(Programming):
                 rounds=self.rounds,
                 tolerance=self.tolerance,
                 most=self.most,
+                turn=state["updates"] // self.every,
             )
 
 
