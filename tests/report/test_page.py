@@ -239,3 +239,14 @@ def test_write_is_whole_or_not_at_all(small_folder: Path, monkeypatch: pytest.Mo
         write_report(small_folder)
     assert (small_folder / "report.html").read_bytes() == earlier
     assert not list(small_folder.glob(".report*"))
+
+
+def test_cosines_that_were_logged_have_a_figure(small_folder: Path) -> None:
+    assert "figure-cosines" not in page_of(small_folder)
+    layers = {"dense1": 0.5, "dense2": None}
+    lines = [{"kind": "cosine", "step": step, "whole": 0.25, "layers": layers} for step in (1, 120, 240)]
+    write_lines(small_folder, metric_lines() + lines)
+    svg = figure(page_of(small_folder), "cosines")
+    assert ">all 0.25</text>" in svg
+    assert ">dense1 0.50</text>" in svg
+    assert ">dense2" not in svg

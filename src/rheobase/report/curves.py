@@ -66,6 +66,32 @@ def rate_plots(run: Run) -> tuple[Plot, ...]:
     return (Plot("rates", "Firing rate over training", alt, render("rates", _SMALL, draw)),)
 
 
+def cosine_plots(run: Run) -> tuple[Plot, ...]:
+    """The cosine of the rule's direction to the exact gradient over training steps; empty if not measured."""
+    cosines = run.metrics.cosines
+    if not cosines:
+        return ()
+    steps = np.array([c.step for c in cosines], dtype=float)
+    layers = list(dict.fromkeys(name for c in cosines for name in c.layers))
+    series = [("all", np.array([c.whole for c in cosines]), INK)]
+    for name, colour in zip(layers, _colours(len(layers)), strict=True):
+        series.append((name, np.array([c.layers.get(name, math.nan) for c in cosines]), colour))
+
+    def draw(figure: Figure) -> None:
+        axes = _axes(figure, "cosine to the exact gradient")
+        labels = []
+        for name, values, colour in series:
+            _line(axes, steps, values, colour)
+            labels.append((_last(values), f"{name} {_last(values):.2f}", colour, name == "all"))
+        axes.axhline(0.0, color=MUTED, linewidth=0.9, zorder=1.5)
+        axes.set_ylim(min(-0.1, float(_values(axes).min()) - 0.05), 1.0)
+        label_ends(axes, [x for x in labels if math.isfinite(x[0])], _GAP)
+
+    ends = ", ".join(f"{name} {_last(values):.2f}" for name, values, _ in series)
+    alt = f"Line chart of the cosine of the rule's direction to the exact gradient. At the end: {ends}."
+    return (Plot("cosines", "Direction beside the exact gradient", alt, render("cosines", SIZE, draw)),)
+
+
 def _loss(scores: Scores) -> float:
     return scores.loss
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from rheobase.files import write_text
 from rheobase.report.answers import answer_plots, spectrum_plots, trace_plots
 from rheobase.report.crossbars import costs_note, crossbar_plots
-from rheobase.report.curves import curve_plots, rate_plots
+from rheobase.report.curves import cosine_plots, curve_plots, rate_plots
 from rheobase.report.histograms import (
     MOST_PANELS,
     confusion_plots,
@@ -200,7 +200,7 @@ def _sections(run: Run) -> tuple[Section, ...]:
         if seen
         else "Not in this run folder: the trained network has not been inspected on the test set yet."
     )
-    curves = curve_plots(run)
+    curves = curve_plots(run) + cosine_plots(run)
     rates = rate_plots(run)
     results = confusion_plots(seen) + answer_plots(seen) if seen else ()
     traces = trace_plots(seen) if seen else ()

@@ -52,7 +52,9 @@ class Decolle(LearningRule):
     )
 
     scale: float = option(
-        default=1.0, above=0, help="factor on the local read-outs' weights (normal, 1/sqrt(neurons))"
+        default=10.0,
+        above=0,
+        help="factor on the local read-outs' weights (normal, 1/sqrt(neurons)); a step has few spikes",
     )
 
     @property

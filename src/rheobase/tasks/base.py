@@ -288,6 +288,11 @@ class ImageClassification(Task):
         },
     }
 
+    settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # Errors of its own at every step: fast, and steady.
+        "decolle": {"training": {"learning_rate": 1e-3}},
+    }
+
     @property
     @abstractmethod
     def classes(self) -> tuple[str, ...]:

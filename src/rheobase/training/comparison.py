@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rheobase.registry import name_of
 from rheobase.tasks.base import Splits, Task
@@ -61,12 +62,29 @@ def _done(folder: Path, experiment: Experiment) -> bool:
     run = RunFolder(folder)
     if not run.experiment.exists():
         return False
-    if Experiment.load(run.experiment).tables() != experiment.tables():
+    was, wanted = (flat(one.tables()) for one in (Experiment.load(run.experiment), experiment))
+    other = [key for key in dict.fromkeys([*was, *wanted]) if was.get(key) != wanted.get(key)]
+    if other:
+        told = ", ".join(f"{key} {was.get(key)} and not {wanted.get(key)}" for key in other[:3])
+        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
         raise FolderError(
-            f"{folder}: holds a run with other options than those asked for now; choose another folder "
-            "(--out), or delete this one"
+            f"{folder}: holds a run with other options than those asked for now ({told}{more}); choose "
+            "another folder (--out), or delete this one"
         )
     return run.summary.exists()
+
+
+def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one, with names joined by dots.
+
+    >>> flat({"training": {"seed": 3}})
+    {'training.seed': 3}
+    """
+    found: dict[str, Any] = {}
+    for key, value in tables.items():
+        inner = isinstance(value, Mapping)
+        found |= flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return found
 
 
 def _rehearse(experiments: Mapping[Path, Experiment]) -> None:
