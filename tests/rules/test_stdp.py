@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import resource
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from rheobase.kernels.constant import Constant
 from rheobase.layers.delayed import Delayed
 from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network
@@ -188,6 +190,23 @@ def test_samples_of_a_batch_add_up(online: bool) -> None:
         learn(rule, net, x)
         gradients.append(weight_of(net).grad)
     torch.testing.assert_close(gradients[2], gradients[0] + gradients[1], rtol=0, atol=1e-12)
+
+
+@both
+def test_memory_does_not_grow_with_the_sequence(online: bool) -> None:
+    net = Network(dense1=Dense(500, 4, bias=False), hidden1=Neurons(LIF(threshold=3.0)))
+    value = torch.zeros(1, 500)
+    value[0, :3] = 1.0
+    rule = STDP(online=online, readout="rule")
+
+    def peak(steps: int) -> int:
+        """Largest resident memory of this process so far, in kB."""
+        lesson = Lesson(Constant(value, steps), lambda record: record.output.sum())
+        rule.accumulate(net, lesson, rule.begin(net, torch.Generator()))
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before = peak(1_000)
+    assert peak(100_000) - before < 40_000  # the inputs alone, written out, would be 200,000
 
 
 def _step(net: Network) -> None:

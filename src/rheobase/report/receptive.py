@@ -52,13 +52,10 @@ def tiled(fields: Array) -> Array:
 
 def _draw(figure: Figure, mosaic: Array) -> None:
     axes = figure.add_subplot()
-    low, high = float(np.nanmin(mosaic)), float(np.nanmax(mosaic))
-    if low >= 0:
-        colours, ends = LinearSegmentedColormap.from_list("ink", ["white", INK]), (0.0, high or 1.0)
-    else:
-        # The strongest few would leave the rest pale.
-        most = float(np.nanpercentile(np.abs(mosaic), 99.5)) or 1.0
-        colours = LinearSegmentedColormap.from_list("signs", [VERMILION, "white", BLUE])
-        ends = (-most, most)
-    axes.imshow(mosaic, cmap=colours, vmin=ends[0], vmax=ends[1], interpolation="nearest")
+    signed = float(np.nanmin(mosaic)) < 0
+    # The strongest few would leave the rest pale.
+    most = float(np.nanpercentile(np.abs(mosaic), 99)) or 1.0
+    scale = [VERMILION, "white", BLUE] if signed else ["white", INK]
+    colours = LinearSegmentedColormap.from_list("weights", scale)
+    axes.imshow(mosaic, cmap=colours, vmin=-most if signed else 0.0, vmax=most, interpolation="nearest")
     axes.set_axis_off()
