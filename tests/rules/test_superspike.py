@@ -165,6 +165,25 @@ def test_windows_add_up_to_the_online_form(feedback: str) -> None:
     assert spikes > 3
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_one_layer_alone_is_the_online_form_with_one_kernel_and_without(bias: bool) -> None:
+    """Without biases a window is one kernel; with them, neurons, filters and products."""
+    windows, steps = 3, 100
+    inputs = trains(windows * steps, J, 0.04, 1).reshape(windows, steps, 1, J)
+    targets = trains(windows * steps, K, 0.01, 2).reshape(windows, steps, 1, K)
+    net, rule = network(hidden=False, bias=bias), Superspike(continuous=True)
+    memory = rule.begin(net, generator(0))
+    truth = Online(net, rule, memory).run(inputs, targets)
+    for w in range(windows):
+        net.zero_grad()
+        outcome = rule.accumulate(net, lesson(inputs[w], targets[w]), memory)
+        memory = outcome.memory
+        found = net.layers["dense2"].weight.grad
+        torch.testing.assert_close(found, truth[f"{w}.dense2"][:, :J], rtol=1e-10, atol=1e-16)
+    assert ("readout.state" in memory) == (not bias)
+    assert found.any()
+
+
 def test_is_the_gradient_of_the_van_rossum_loss_where_it_should_be() -> None:
     """One layer, reset detached, no refractoriness: the reset by subtraction leaves eps as it is."""
     neuron = SynapticLIF(

@@ -50,6 +50,7 @@ from rheobase.layers.network import Network, NetworkState, Record
 from rheobase.rules.backward_sums import Traces, carried, no_traces, pulled_back, pulled_back_membrane
 from rheobase.rules.base import Kind, LearningRule, Lesson, Memory, Outcome
 from rheobase.rules.membrane import membrane, sensitivity, variables
+from rheobase.rules.single_layer import in_one_kernel, run_single
 from rheobase.rules.synapses import Layer, layers, put
 
 Feedback = Literal["symmetric", "random", "uniform"]
@@ -166,19 +167,14 @@ class Superspike(LearningRule):
 
     def _continue(self, network: Network, lesson: Lesson, memory: Memory) -> Outcome:
         found, targets = layers(network), lesson.targets
+        if len(found) == 1 and in_one_kernel(found[0], lesson):
+            return self._single(found[0], lesson, memory)
         state = _network_state(memory)
         with torch.no_grad():
             seen = network(lesson.inputs, state, record=_wanted(found, lesson))
             loss = lesson.objective(seen).detach()
         spikes = seen[f"{found[-1].name}.spikes"]
-        if targets is None or targets.shape != spikes.shape or spikes.shape[1] != 1:
-            got = "none" if targets is None else f"shape {tuple(targets.shape)}"
-            raise ValueError(
-                f"superspike: got targets of {got} for output spikes of shape {tuple(spikes.shape)}, "
-                "wanted spike trains of the same shape [T, 1, N]: with continuous=True a batch is one "
-                "window of one simulation; set training.batch_size to 1, and choose a task with target "
-                "spike trains"
-            )
+        targets = _checked(targets, tuple(spikes.shape))
         alpha = self._alpha(found[-1].neuron.dt)
         after: dict[str, Tensor] = {k: v for k, v in memory.items() if k.endswith(".feedback")}
         after |= {f"network.{n}.{v}": x for n, s in seen.state.items() for v, x in s.items()}
@@ -210,6 +206,20 @@ class Superspike(LearningRule):
             put(layer, gradient if learns else torch.zeros_like(gradient))
         return Outcome(loss, _asked(seen, lesson), after)
 
+    def _single(self, layer: Layer, lesson: Lesson, memory: Memory) -> Outcome:
+        """`_continue` for one layer of few neurons of the paper's model, in one kernel."""
+        sent = layer.sent(lesson.inputs)
+        sent = sent.expand() if isinstance(sent, Constant) else sent
+        targets = _checked(lesson.targets, (*sent.shape[:2], layer.outputs))
+        alpha, name = self._alpha(layer.neuron.dt), layer.name
+        x, coming = _held(sent, layer.delay, memory.get(f"{name}.inputs"))
+        outcome, after = run_single(layer, x, targets, lesson, memory, alpha, self.cutoff)
+        elapsed = int(memory["elapsed"]) if "elapsed" in memory else 0
+        after |= {f"{name}.inputs": coming, "elapsed": torch.tensor(elapsed + len(sent))}
+        learns = elapsed * layer.neuron.dt >= self.burn_in
+        put(layer, outcome.gradient if learns else torch.zeros_like(outcome.gradient))
+        return Outcome(outcome.loss, outcome.record, after)
+
     # ---- parts
 
     def _alpha(self, dt: float) -> LinearSystem:
@@ -238,6 +248,18 @@ class Superspike(LearningRule):
         pull = self.heterosynaptic * layer.weight.detach() * zeta.unsqueeze(1)
         gradient[:, : layer.inputs] += pull
         return gradient
+
+
+def _checked(targets: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    """The target trains, if they are as output spikes of this shape, of one sample."""
+    if targets is None or tuple(targets.shape) != shape or shape[1] != 1:
+        got = "none" if targets is None else f"shape {tuple(targets.shape)}"
+        raise ValueError(
+            f"superspike: got targets of {got} for output spikes of shape {shape}, wanted spike trains "
+            "of the same shape [T, 1, N]: with continuous=True a batch is one window of one simulation; set "
+            "training.batch_size to 1, and choose a task with target spike trains"
+        )
+    return targets
 
 
 def _before(found: tuple[Layer, ...], layer: Layer) -> str:
