@@ -13,7 +13,7 @@ from jax import Array
 
 from benchmarks import adaptive, lif
 from benchmarks.interface import Data, Forms, Outputs, Runner
-from benchmarks.workloads import w1, w3
+from benchmarks.workloads import w1, w3, w4
 
 NAME = "JAX scan"
 KIND = "peer"
@@ -262,6 +262,45 @@ def _outputs(spikes: Array, grads: Params) -> Outputs:
     return Outputs(np.asarray(spikes).astype(np.bool_), {k: np.asarray(g) for k, g in grads.items()})
 
 
+def _w4(unroll: int) -> Callable[[Data], Runner]:
+    def factory(data: Data) -> Runner:
+        x, y, w = (jnp.asarray(data[name]) for name in ("x", "y", "w"))
+
+        def body(state: Any, step: tuple[Array, Array, Array]) -> tuple[Any, Array]:
+            current, v, mute, z, response, first, trace, e0, e1, total = state
+            arriving, sent, wanted = step
+            current = w4.A_SYN * current + arriving
+            moved = w4.REST + w4.A_MEM * (v - w4.REST) + (1 - w4.A_MEM) * current
+            v = jnp.where(mute > 0, v, moved)
+            fired = (v > w4.THRESHOLD) & (mute <= 0)
+            mute = jnp.where(fired, float(w4.REFRACTORY), jnp.maximum(mute - 1, 0))
+            v = jnp.where(fired, w4.REST, v)
+            gate = 1 / (1 + w4.SLOPE * jnp.abs(v - w4.THRESHOLD)) ** 2
+            z = w4.A_SYN * z + sent
+            response = w4.A_MEM * response + (1 - w4.A_MEM) * z
+            first = w4.RISE * first + (1 - w4.RISE) * gate[:, None] * response
+            trace = w4.DECAY * trace + (1 - w4.DECAY) * first
+            e0 = w4.RISE * e0 + (1 - w4.RISE) * (wanted - fired)
+            e1 = w4.DECAY * e1 + (1 - w4.DECAY) * e0
+            total = total + e1[:, None] * trace
+            return (current, v, mute, z, response, first, trace, e0, e1, total), fired
+
+        @jax.jit
+        def trial(x: Array, y: Array, w: Array) -> tuple[Array, Array]:
+            one, many = jnp.zeros(1), jnp.zeros((1, w4.INPUTS))
+            start = (one, one + w4.REST, one, many[0], many[0], many, many, one, one, many)
+            end, spikes = jax.lax.scan(body, start, (x @ w.T, x, y), unroll=unroll)
+            return spikes, end[-1]
+
+        def check() -> Outputs:
+            spikes, total = trial(x, y, w)
+            return Outputs(np.asarray(spikes)[:, None], {"w": np.asarray(total)})
+
+        return Runner(lambda: jax.block_until_ready(trial(x, y, w)), check)
+
+    return factory
+
+
 WORKLOADS: dict[str, Forms] = {
     "w1": {
         "output product between two scans": _w1(_two_scans, 1),
@@ -271,5 +310,6 @@ WORKLOADS: dict[str, Forms] = {
     },
     "w2": _recurrent_forms(_adding_loss),
     "w3": _recurrent_forms(_sequence_loss),
+    "w4": {f"unroll {n}": _w4(n) for n in (1, 8)},
     "w7": {"product hoisted": _w7(1), "product hoisted, unroll 5": _w7(5)},
 }

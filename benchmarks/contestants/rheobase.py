@@ -14,8 +14,9 @@ from benchmarks.interface import Data, Forms, Outputs, Runner
 from benchmarks.torch_recurrent import Network as RecurrentNetwork
 from benchmarks.torch_recurrent import Parameters, adding, sequences
 from benchmarks.torch_training import layer_gradient, training_step
-from benchmarks.workloads import w1
+from benchmarks.workloads import w1, w4
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.online import Window, at_rest, events_of, run_window
 from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network
 from rheobase.layers.neurons import Neurons
@@ -24,6 +25,9 @@ from rheobase.neurons.adaptive_lif import AdaptiveLIF
 from rheobase.neurons.base import time_constant
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
 from rheobase.neurons.lif import LIF
+from rheobase.neurons.synaptic_lif import SynapticLIF
+from rheobase.rules.base import Lesson
+from rheobase.rules.superspike import Superspike
 from rheobase.surrogate import FastSigmoid, Triangular
 
 NAME = "rheobase"
@@ -131,10 +135,63 @@ def _recurrent(
     return factory
 
 
+def _w4_neuron() -> SynapticLIF:
+    return SynapticLIF.preset("superspike")
+
+
+def _w4_kernel(hoisted: bool) -> Callable[[Data], Runner]:
+    """The window's kernel, with the input's events listed beforehand (as for a pattern that repeats) or not."""
+
+    def factory(data: Data) -> Runner:
+        neuron = _w4_neuron()
+        x, y, w = (torch.from_numpy(data[name]) for name in ("x", "y", "w"))
+        rest = at_rest(neuron, w4.NEURONS, w4.INPUTS, torch.float32)
+        listed = events_of(x)
+
+        def step() -> Window:
+            events = listed if hoisted else events_of(x)
+            return run_window(neuron, w4.RISE, w4.DECAY, None, events, w, y, rest)
+
+        def check() -> Outputs:
+            found = step()
+            return Outputs(found.spikes.numpy()[:, None] > 0, {"w": found.total.numpy()})
+
+        return Runner(step, check)
+
+    return factory
+
+
+def _w4_rule(data: Data) -> Runner:
+    """The rule on a network, as in training."""
+    x, y = (torch.from_numpy(data[name]).unsqueeze(1) for name in ("x", "y"))
+    network = Network(dense=Dense(w4.INPUTS, w4.NEURONS, bias=False), readout=Neurons(_w4_neuron()))
+    layer = cast(Dense, network.layers["dense"])
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(data["w"]))
+    rule = Superspike(continuous=True)
+    lesson = Lesson(x, lambda record: torch.zeros(()), (), y)
+
+    def step() -> Tensor:
+        layer.weight.grad = None
+        return rule.accumulate(network, lesson, {}).record.output
+
+    def check() -> Outputs:
+        spikes = step()
+        assert layer.weight.grad is not None
+        return Outputs(spikes.numpy() > 0, {"w": -w4.STEPS * layer.weight.grad.numpy()})
+
+    return Runner(step, check)
+
+
 WORKLOADS: dict[str, Forms] = {
     "w1": {"layers": _w1},
     "w2": {"layers": _recurrent(adding)},
     "w3": {"layers": _recurrent(sequences)},
     "w3-long": {"layers, checkpoints every 100 steps": _recurrent(sequences, 100)},
+    "w4": {
+        "one kernel, events listed beforehand": _w4_kernel(True),
+        "one kernel": _w4_kernel(False),
+        "the rule on a network": _w4_rule,
+    },
     "w7": {"layers": _w7},
 }

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks import adaptive, lif
+from benchmarks import adaptive, lif, online
 from benchmarks.interface import Data, Forms, Runner
 from benchmarks.torch_recurrent import (
     Hidden,
@@ -162,5 +162,9 @@ WORKLOADS: dict[str, Forms] = {
     "w1": {"first Linear hoisted": _w1(False), "both Linears hoisted": _w1(True)},
     "w2": {form: partial(adding, network=last_membrane(hidden)) for form, hidden in _RECURRENT.items()},
     "w3": {form: partial(sequences, network=all_membranes(hidden)) for form, hidden in _RECURRENT.items()},
+    "w4": {
+        "all in tensors": partial(online.runner, trial=online.tensors),
+        "the neuron in Python's numbers": partial(online.runner, trial=online.numbers),
+    },
     "w7": {"Linear hoisted": _w7},
 }

@@ -34,7 +34,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Events(NamedTuple):
-    """What arrives at each step: `senders[starts[t]:starts[t + 1]]`, of so many `inputs`, each of some size."""
+    """What arrives at step t: `senders[starts[t]:starts[t + 1]]` of so many `inputs`, each of a size."""
 
     starts: Array  # shape: [T + 1], int64
     senders: Array  # shape: [E], int64
