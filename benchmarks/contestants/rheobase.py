@@ -140,7 +140,7 @@ def _w4_neuron() -> SynapticLIF:
 
 
 def _w4_kernel(hoisted: bool) -> Callable[[Data], Runner]:
-    """The window's kernel, with the input's events listed beforehand (as for a pattern that repeats) or not."""
+    """The kernel of a window, with the input's events listed beforehand, or not."""
 
     def factory(data: Data) -> Runner:
         neuron = _w4_neuron()

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rheobase.report.inspection import Array, Inspection, Samples
+from rheobase.report.rasters import are_trains
 from rheobase.report.style import BLUE, FAINT, INK, MUTED, SERIES, VERMILION, Plot, grid, render
 
 _SIZE = (5.15, 4.2)
@@ -37,7 +38,7 @@ def answer_plots(inspection: Inspection) -> tuple[Plot, ...]:
 def trace_plots(inspection: Inspection) -> tuple[Plot, ...]:
     """Outputs beside targets over time, for the first samples, if there is a target at every step."""
     samples = inspection.samples
-    if samples is None or not samples.over_time:
+    if samples is None or not samples.over_time or are_trains(samples):
         return ()
     plots = []
     for index in range(min(_MOST_SAMPLES, len(samples.targets))):

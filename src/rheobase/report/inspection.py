@@ -93,6 +93,9 @@ def read_inspection(folder: Path, names: Table | None) -> Inspection | None:
         arrays = load_file(path)
     except (SafetensorError, KeyError, ValueError) as error:
         raise RunFileError(f"{path}: not a safetensors file: {error}") from error
+    # Spike trains of long sequences are kept in bytes.
+    trains = {name: value.astype(np.float32) for name, value in _under("trains/", arrays).items()}
+    arrays = {**arrays, **trains}
     layers = names.texts("layers")
     dt = names.number("dt")
     if not dt > 0:

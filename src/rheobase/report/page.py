@@ -26,6 +26,7 @@ from rheobase.report.histograms import (
     weight_plots,
 )
 from rheobase.report.options import describe, show
+from rheobase.report.rasters import are_trains, raster_plots
 from rheobase.report.receptive import field_plots
 from rheobase.report.run import HealthWarning, Run, Summary, read_run
 from rheobase.report.samples import sample_plots
@@ -203,7 +204,7 @@ def _sections(run: Run) -> tuple[Section, ...]:
     curves = curve_plots(run) + cosine_plots(run)
     rates = rate_plots(run)
     results = confusion_plots(seen) + answer_plots(seen) if seen else ()
-    traces = trace_plots(seen) if seen else ()
+    traces = trace_plots(seen) + raster_plots(seen) if seen else ()
     sections = [Section("learning", "Learning", "two", curves, _learning_note(run, bool(curves)))]
     if results or not traces:
         sections.append(Section("results", "Test results", "two", results, absent or _results_note(run)))
@@ -252,6 +253,8 @@ def _results_note(run: Run) -> str:
 
 
 def _traces_note(run: Run) -> str:
+    if run.inspection and run.inspection.samples and are_trains(run.inspection.samples):
+        return "Every spike of the output neurons, over the steps that are scored."
     if run.inspection and run.inspection.classes:
         return "Blue: the answer. Vermilion: the right one. Grey: where it counts."
     return "Colour: the output. Dashed: the target."

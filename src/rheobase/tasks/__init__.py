@@ -21,6 +21,7 @@ from rheobase.tasks import (
     ras,
     sequential_mnist,
     spike_pattern,
+    spiking_xor,
     store_recall,
     streams,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "ras",
     "sequential_mnist",
     "spike_pattern",
+    "spiking_xor",
     "store_recall",
     "streams",
 ]

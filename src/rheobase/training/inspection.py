@@ -12,6 +12,7 @@ rate/<layer> [N]                                   mean rate of each neuron over
 confusion [C, C]                                   int64, rows true, columns predicted (classes only)
 answers/predictions [M, K], answers/targets        of many samples (values only)
 fields/<connection> [M, height, width]             weights from a grey image to up to 100 neurons
+trains/<name>                                      in place of <name>, if that is 0 or 1 at each of many steps
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ def write_inspection(
         tensors |= {f"spectrum{suffix}/{name}": values for name, values in spectra(module).items()}
     tensors |= {f"fields/{name}": values for name, values in fields(network, task.input_shape).items()}
     tensors |= {f"rate/{layer}": rates for layer, rates in evaluation.rates.items()}
+    if long:
+        tensors = dict(_in_bytes(name, value) for name, value in tensors.items())
     path = RunFolder(folder).inspection
     write_bytes(path, safetensors.torch.save({k: v.contiguous().clone() for k, v in tensors.items()}))
     shape, classes = task.input_shape, task.classes
@@ -98,6 +101,13 @@ def write_inspection(
         "spiking": list(network.spiking),
     }
     write_json(path.with_suffix(".json"), names)
+
+
+def _in_bytes(name: str, value: Tensor) -> tuple[str, Tensor]:
+    """Spike trains (0 or 1 at each of many steps) as bytes, under another name; other tensors as they are."""
+    if value.dim() < 3 or not value.is_floating_point() or not bool(((value == 0) | (value == 1)).all()):
+        return name, value
+    return f"trains/{name}", value.to(torch.uint8)
 
 
 def spectra(network: Network) -> dict[str, Tensor]:
