@@ -138,6 +138,7 @@ class Eprop(LearningRule):
         if record is not None:
             loss, pulls = judge(lesson, record)
         inputs = constant_free(lesson.inputs)
+        filters: dict[int, Filter] = {}  # by the length of a window, of which there are one or two
         for low in range(0, steps, window):
             high = min(low + window, steps)
             state = _started(parts, groups, inputs[low:high], state)
@@ -146,7 +147,10 @@ class Eprop(LearningRule):
                 record = seen(windows, lesson.record)
                 loss, pulls = judge(lesson, record)
             goes_on = self.continuous or high < steps
-            traces = self._learn(windows, groups, pulls, slice(low, high), state, traces, memory, goes_on)
+            if goes_on and high - low not in filters:
+                filters[high - low] = _filter(windows[-1])
+            filtered = filters[high - low] if goes_on else None
+            traces = self._learn(windows, groups, pulls, slice(low, high), state, traces, memory, filtered)
             state = seen(windows, ()).state
         assert record is not None
         assert loss is not None
@@ -185,17 +189,16 @@ class Eprop(LearningRule):
         state: NetworkState,
         traces: Mapping[str, Mapping[str, Tensor]],
         memory: Memory,
-        goes_on: bool,
+        filtered: Filter | None,
     ) -> dict[str, dict[str, Tensor]]:
-        """Learn from a window; the traces at its end."""
+        """Learn from a window; the traces at its end, if it goes on (`filtered`)."""
         readout = windows[-1]
         kinds = {w.stage.name: _synapses(w, state) for w in windows}
         after: dict[str, dict[str, Tensor]] = {}
-        if goes_on:
+        if filtered is not None:
             for w in windows:
-                filtered = None if w is readout else _filter(readout)
-                name = w.stage.name
-                after[name] = advance(w, groups[name], kinds[name], traces.get(name, {}), filtered)
+                name, behind = w.stage.name, None if w is readout else filtered
+                after[name] = advance(w, groups[name], kinds[name], traces.get(name, {}), behind)
         readout.learn(None, pulls_of(readout, pulls, steps))
         last = readout.stage.name
         redeem(readout, groups[last], kinds[last], traces.get(last, {}), {})
