@@ -58,4 +58,15 @@ class UnsupervisedDigits(MNIST):
             },
         },
     }
-    settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # The window is one step, in which few pixels fire: a spike says much of these, little of the rest.
+        "coincidence": {
+            "rule": {
+                "online": True,
+                "potentiation": 0.05,
+                "depression": 0.001,
+                "normalise": True,
+                "homeostasis": 2.0,
+            },
+        },
+    }
