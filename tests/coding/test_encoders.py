@@ -19,6 +19,7 @@ from rheobase.coding.encoders import (
     PoissonRate,
     Population,
     Sequence,
+    Thermometer,
     ThresholdCrossing,
 )
 from rheobase.kernels.constant import Constant
@@ -44,6 +45,7 @@ def test_the_room_holds_these_encoders() -> None:
         "poisson_rate",
         "population",
         "sequence",
+        "thermometer",
         "threshold_crossing",
     ]
 
@@ -282,3 +284,10 @@ def test_threshold_crossings_of_a_ramp() -> None:
     first = ThresholdCrossing(levels=9).encode(torch.full((1, 2, 1), 0.55))[:, 0, 0]
     assert first[0].tolist() == [1.0] * 5 + [0.0] * 13  # from 0, before the first step
     assert first[1].sum() == 0
+
+
+def test_a_thermometer_rises_with_the_value() -> None:
+    values = torch.tensor([0.0, 0.19, 0.2, 0.5, 1.0]).reshape(1, -1, 1)
+    spikes = Thermometer(levels=4).encode(values)[:, 0, 0]  # levels at .2, .4, .6, .8
+    assert spikes.sum(1).tolist() == [0.0, 0.0, 1.0, 2.0, 4.0]
+    assert spikes[3].tolist() == [1.0, 1.0, 0.0, 0.0]

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from rheobase.layers.connection import constraint_of
+from rheobase.layers.delayed import Delayed
+from rheobase.layers.dense import Dense
 from rheobase.layers.recurrent import Recurrent as RecurrentLayer
 from rheobase.networks.recurrent import Recurrent
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
@@ -80,3 +84,26 @@ def test_delays_that_are_learnt() -> None:
     assert names == [f"layers.{n}.delays.position" for n in ("dense1", "hidden1", "dense2")]
     with pytest.raises(ValueError, match=r"learn_delays: got true without delays"):
         Recurrent(learn_delays=True)
+
+
+def test_a_plain_readout_has_neither_delays_nor_signs() -> None:
+    options = {"hidden": (8,), "excitatory": 0.5, "input_excitatory": 0.75, "forward_delay": 4.0}
+    for plain in (False, True):
+        net = Recurrent(**options, plain_readout=plain).build((4,), 3, LIF(), LIF())
+        first, last = net.layers["dense1"], net.layers["dense2"]
+        assert isinstance(first, Delayed)
+        assert sorted(constraint_of(first).signs.tolist()) == [-1, 1, 1, 1]
+        assert isinstance(last, Dense if plain else Delayed)
+        assert (constraint_of(last) is None) == plain
+
+
+def test_balanced_recurrent_weights_cancel() -> None:
+    sums = []
+    for balanced in (False, True):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            net = Recurrent(hidden=(200,), excitatory=0.8, balanced=balanced).build((4,), 3, LIF(), LIF())
+        weight = net.layers["hidden1"].weight.detach()
+        sums.append(float(weight.sum() / weight.abs().sum()))
+    assert sums[0] == pytest.approx(0.6, abs=0.02)
+    assert sums[1] == pytest.approx(0.0, abs=0.02)

@@ -45,3 +45,13 @@ def test_the_answer_is_within_the_sequence() -> None:
 def test_recipes_decide_where_the_output_counts() -> None:
     for recipe in SequentialMNIST.recipes.values():
         assert recipe["decoder"]["window"] == recipe["task"]["answer"] == recipe["task"]["cue"]
+
+
+def test_rows_are_held_and_cut() -> None:
+    task = SequentialMNIST(hold=3, columns=20, cue=2)
+    assert task.input_shape == (86, 20)
+    rows, images = task.splits().test.whole().inputs, MNIST().splits().test.whole().inputs
+    assert torch.equal(rows[:, 10 * 3 : 11 * 3], images[:, 0, 10, 4:24].unsqueeze(1).expand(-1, 3, -1))
+    assert float(rows[:, 84:].abs().sum()) == 0
+    with pytest.raises(ValueError, match="columns: got 20 with the order 'pixels'"):
+        SequentialMNIST(order="pixels", columns=20)

@@ -58,6 +58,10 @@ class Recurrent(Connected):
         unit="Hz",
         help="firing rate of hidden neurons that initial_xi assumes for that",
     )
+    plain_readout: bool = option(
+        default=False,
+        help="whether the read-out's connection has neither delays nor signs, whatever the others have",
+    )
     readout_gain: float | None = option(
         default=None, above=0, help="factor on the read-out's initial weights (that of the others if none)"
     )
@@ -89,8 +93,9 @@ class Recurrent(Connected):
             before, signs = size, self.signs(size)
             layers |= self.noisy(f"noise{i}", neuron.dt)
             layers[f"hidden{i}"] = self.layer(neuron, number, signs)
-        layers[f"dense{len(self.hidden) + 1}"] = self.connect(
-            before, [(readout, outputs)], signs, self.readout_gain
+        last = self.replace(forward_delay=None, learn_delays=False) if self.plain_readout else self
+        layers[f"dense{len(self.hidden) + 1}"] = last.connect(
+            before, [(readout, outputs)], None if self.plain_readout else signs, self.readout_gain
         )
         layers["readout"] = self.neurons(readout, outputs)
         return Network(**layers)
