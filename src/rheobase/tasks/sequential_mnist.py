@@ -26,6 +26,30 @@ from rheobase.config import option
 from rheobase.tasks.base import ArrayDataset, Batch, Dataset, Splits, Task
 from rheobase.tasks.mnist import MNIST
 
+#: Neurons of the recipes "srnn": those of the recipe "pixels", in units of their threshold, which keeps all
+#: weights at about 1; with a surrogate that also reaches neurons far from it.
+_SRNN_NEURON: dict[str, Any] = {
+    "name": "adaptive_lif",
+    "preset": "lsnn",
+    "threshold": 1.0,
+    "surrogate": {"name": "fast_sigmoid", "slope": 3.0},
+}
+_SRNN_NETWORK: dict[str, Any] = {
+    "name": "recurrent",
+    "hidden": [120],
+    "adaptive": 100,
+    "adaptive_neuron": {**_SRNN_NEURON, "beta": 180.0},
+    "longest_delay": 10.0,
+    "weights": "normal",
+    "excitatory": 0.75,
+    "input_excitatory": 0.75,
+    "balanced": True,
+    "plain_readout": True,
+    "bias": False,
+    "gain": 4.0,
+    "readout_gain": 1.0,
+}
+
 
 class _AnswerAtTheEnd(ArrayDataset):
     """Sequences whose output counts at the last `answer` steps only."""
@@ -85,6 +109,43 @@ class SequentialMNIST(Task):
                 "weights": "normal",
             },
             "neuron": {"name": "adaptive_lif", "preset": "lsnn", "beta": 0.0},
+            "readout": {"name": "leaky_integrator"},
+            "loss": {"name": "cross_entropy_mean"},
+            "decoder": {"name": "membrane_mean", "window": 56},
+            "training": {
+                "epochs": 8,
+                "batch_size": 32,
+                "learning_rate": 5e-3,
+                "schedule": "cosine",
+                "clip_norm": 1.0,
+            },
+        },
+        # The network that an SRNN for memtransistor crossbars was to have: 80 inputs, of
+        # which 60 excite and 20 inhibit, 120 LIF and 100 adaptive neurons with signs, delays up to 10 ms and a
+        # refractory period of 5 ms; row by row, 2 ms each.
+        "srnn": {
+            "task": {"hold": 2, "columns": 20, "cue": 8, "answer": 24},
+            "encoder": {"name": "thermometer", "levels": 4},
+            "network": {**_SRNN_NETWORK, "forward_delay": 10.0},
+            "neuron": {**_SRNN_NEURON, "beta": 0.0},
+            "readout": {"name": "leaky_integrator"},
+            "loss": {"name": "cross_entropy_mean"},
+            "decoder": {"name": "membrane_mean", "window": 24},
+            "training": {
+                "epochs": 30,
+                "batch_size": 32,
+                "learning_rate": 1e-2,
+                "schedule": "onecycle",
+                "clip_norm": 1.0,
+                "augment_pixels": 1,
+            },
+        },
+        # The same pixel by pixel (not measured).
+        "srnn_pixels": {
+            "task": {"order": "pixels", "cue": 56, "answer": 56},
+            "encoder": {"name": "threshold_crossing", "levels": 40},
+            "network": _SRNN_NETWORK,
+            "neuron": {**_SRNN_NEURON, "beta": 0.0},
             "readout": {"name": "leaky_integrator"},
             "loss": {"name": "cross_entropy_mean"},
             "decoder": {"name": "membrane_mean", "window": 56},
