@@ -132,12 +132,11 @@ class SequentialMNIST(Task):
             "loss": {"name": "cross_entropy_mean"},
             "decoder": {"name": "membrane_mean", "window": 24},
             "training": {
-                "epochs": 30,
+                "epochs": 26,
                 "batch_size": 32,
                 "learning_rate": 1e-2,
                 "schedule": "onecycle",
                 "clip_norm": 1.0,
-                "augment_pixels": 1,
             },
         },
         # The same pixel by pixel (not measured).
