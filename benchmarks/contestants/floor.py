@@ -6,6 +6,7 @@ W2, W3: the products alone. Currents of the hidden layer from input and recurren
 through the recurrence, gradients of both weights; on W3 also the read-out's three. Products with spikes are
 tried as sums over those that fired, too, listed beforehand (nothing is searched for). The recurrent products
 are timed for all steps at once, which no method can do: so none can be faster.
+W5: the neurons' equations alone, of all members, samples and steps, without any connection or count.
 W7: the two products alone (currents, weight gradient).
 
 Every product is tried as torch.mm (MKL or what torch was built with), torch's linear, oneDNN's linear and
@@ -29,7 +30,7 @@ from torch.nn.functional import linear
 
 from benchmarks import adaptive
 from benchmarks.interface import Data, Forms, Runner
-from benchmarks.workloads import w1
+from benchmarks.workloads import w1, w5
 
 NAME = "floor"
 KIND = "floor"
@@ -243,9 +244,34 @@ def _recurrent(data: Data, read_out: bool) -> Runner:
     return _run(work, notes)
 
 
+@numba.njit(parallel=True, error_model="numpy", fastmath=True)
+def _update(membranes: Numbers, given: Numbers, steps: int, beta: float) -> None:
+    for piece in numba.prange(membranes.shape[0]):
+        v, current = membranes[piece], given[piece]
+        for _ in range(steps):
+            for k in range(v.shape[0]):
+                reset = np.float32(1.0) if v[k] > np.float32(1.0) else np.float32(0.0)
+                v[k] = beta * v[k] + current[k] - reset
+
+
+def _w5(data: Data) -> Runner:
+    lanes = 1024
+    neurons = data["w1"].shape[1] + data["w2"].shape[1]
+    pieces = -(-len(data["w1"]) * neurons * w5.SAMPLES // lanes)
+    membranes = np.zeros((pieces, lanes), np.float32)
+    given = np.full((pieces, lanes), 0.2, np.float32)
+
+    def step() -> None:
+        membranes.fill(0)
+        _update(membranes, given, w5.STEPS, np.float32(w5.BETA))
+
+    return Runner(step, None, {"neurons": "their equations alone, states in the first-level cache"})
+
+
 WORKLOADS: dict[str, Forms] = {
     "w1": {"fastest path per product": _w1},
     "w2": {"fastest path per product": partial(_recurrent, read_out=False)},
     "w3": {"fastest path per product": partial(_recurrent, read_out=True)},
+    "w5": {"neurons without connections": _w5},
     "w7": {"fastest path per product": _w7},
 }

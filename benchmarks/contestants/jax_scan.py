@@ -13,7 +13,7 @@ from jax import Array
 
 from benchmarks import adaptive, lif
 from benchmarks.interface import Data, Forms, Outputs, Runner
-from benchmarks.workloads import w1, w3, w4
+from benchmarks.workloads import w1, w3, w4, w5
 
 NAME = "JAX scan"
 KIND = "peer"
@@ -258,6 +258,43 @@ def _finished(tree: Tree) -> Tree:
     return done
 
 
+def _w5(unroll: int) -> Callable[[Data], Runner]:
+    def factory(data: Data) -> Runner:
+        x, y = jnp.asarray(data["x"]), jnp.asarray(data["y"])
+        parameters = {name: jnp.asarray(data[name]) for name in w5.PARAMETERS}
+
+        def neuron(state: State, current: Array) -> State:
+            v, z = state
+            v = w5.BETA * v + current - w5.THRESHOLD * z
+            return v, (v > w5.THRESHOLD).astype(v.dtype)
+
+        def member(p: Params, keep: bool) -> tuple[Array, Array]:
+            def body(carry: tuple[State, State, Array], now: Array) -> Any:
+                hidden = neuron(carry[0], now @ p["w1"].T + p["b1"])
+                output = neuron(carry[1], hidden[1] @ p["w2"].T + p["b2"])
+                return (hidden, output, carry[2] + output[1]), output[1] if keep else None
+
+            rest = _rest((x.shape[1], p["w1"].shape[0])), _rest((x.shape[1], w5.CLASSES))
+            last, kept = jax.lax.scan(body, (*rest, jnp.zeros_like(rest[1][0])), x, unroll=unroll)
+            log_probability = jax.nn.log_softmax(last[2])
+            loss = -jnp.take_along_axis(log_probability, y[:, None], axis=-1).mean()
+            return loss, kept if keep else loss
+
+        population = jax.jit(jax.vmap(partial(member, keep=False)))
+
+        def step() -> Array:
+            return _finished(population(parameters))[0]
+
+        def check() -> Outputs:
+            few = {name: value[: w5.CHECKED] for name, value in parameters.items()}
+            spikes = jax.jit(jax.vmap(partial(member, keep=True)))(few)[1]
+            return w5.outputs(np.asarray(spikes).transpose(1, 0, 2, 3), data, np.asarray(step()))
+
+        return Runner(step, check)
+
+    return factory
+
+
 def _outputs(spikes: Array, grads: Params) -> Outputs:
     return Outputs(np.asarray(spikes).astype(np.bool_), {k: np.asarray(g) for k, g in grads.items()})
 
@@ -311,5 +348,7 @@ WORKLOADS: dict[str, Forms] = {
     "w2": _recurrent_forms(_adding_loss),
     "w3": _recurrent_forms(_sequence_loss),
     "w4": {f"unroll {n}": _w4(n) for n in (1, 8)},
+    "w5": {"vmap of one scan": _w5(1)},
+    "w5-small": {"vmap of one scan, unroll 5": _w5(5)},
     "w7": {"product hoisted": _w7(1), "product hoisted, unroll 5": _w7(5)},
 }

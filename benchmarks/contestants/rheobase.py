@@ -14,10 +14,12 @@ from benchmarks.interface import Data, Forms, Outputs, Runner
 from benchmarks.torch_recurrent import Network as RecurrentNetwork
 from benchmarks.torch_recurrent import Parameters, adding, sequences
 from benchmarks.torch_training import layer_gradient, training_step
-from benchmarks.workloads import w1, w4
+from benchmarks.workloads import w1, w4, w5
+from rheobase.coding.losses import CrossEntropyCount
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.online import Window, at_rest, events_of, run_window
 from rheobase.layers.dense import Dense
+from rheobase.layers.members import batch_for, run_members
 from rheobase.layers.network import Network
 from rheobase.layers.neurons import Neurons
 from rheobase.layers.recurrent import Recurrent
@@ -183,6 +185,33 @@ def _w4_rule(data: Data) -> Runner:
     return Runner(step, check)
 
 
+@torch.no_grad()
+def _w5(data: Data) -> Runner:
+    p = {name: torch.from_numpy(data[name]) for name in w5.PARAMETERS}
+    x, y = torch.from_numpy(data["x"]), torch.from_numpy(data["y"])
+    neurons = LIF(tau_m=time_constant(w5.BETA), threshold=w5.THRESHOLD, timing="delayed")
+    network = Network(
+        dense1=Dense(p["w1"].shape[2], p["w1"].shape[1]),
+        hidden=Neurons(neurons),
+        dense2=Dense(p["w2"].shape[2], p["w2"].shape[1]),
+        readout=Neurons(neurons),
+    )
+    names = {"w1": "dense1.weight", "b1": "dense1.bias", "w2": "dense2.weight", "b2": "dense2.bias"}
+    values = {f"layers.{name}": p[key] for key, name in names.items()}
+    loss = CrossEntropyCount()
+
+    def step() -> Tensor:
+        (counts,), _ = run_members(network, values, batch_for(network, x), [loss.reduction])
+        return torch.stack([loss.from_reduced(member, y) for member in counts])
+
+    def check() -> Outputs:
+        few = {name: value[: w5.CHECKED] for name, value in values.items()}
+        _, (spikes,) = run_members(network, few, batch_for(network, x), (), ["spikes"])
+        return w5.outputs(spikes.transpose(0, 1).numpy(), data, step().numpy())
+
+    return Runner(step, check)
+
+
 WORKLOADS: dict[str, Forms] = {
     "w1": {"layers": _w1},
     "w2": {"layers": _recurrent(adding)},
@@ -193,5 +222,6 @@ WORKLOADS: dict[str, Forms] = {
         "one kernel": _w4_kernel(False),
         "the rule on a network": _w4_rule,
     },
+    "w5": {"members together": _w5},
     "w7": {"layers": _w7},
 }
