@@ -122,8 +122,7 @@ class SequentialMNIST(Task):
         },
         # The network that an SRNN for memtransistor crossbars was to have: 80 inputs, of
         # which 60 excite and 20 inhibit, 120 LIF and 100 adaptive neurons with signs, delays up to
-        # 10 ms and a
-        # refractory period of 5 ms; row by row, 2 ms each.
+        # 10 ms and a refractory period of 5 ms; row by row, 2 ms each.
         "srnn": {
             "task": {"hold": 2, "columns": 20, "cue": 8, "answer": 24},
             "encoder": {"name": "thermometer", "levels": 4},
