@@ -24,7 +24,7 @@ import torch
 
 from rheobase.crossbar.devices.library import device
 from rheobase.training.experiment import Experiment
-from rheobase.training.fit import fit
+from rheobase.training.fit import fit, resume
 
 #: Devices, and NeuroSim's published accuracy of online learning in per cent, where there is one.
 DEVICES = {
@@ -65,6 +65,8 @@ def run(name: str, scheme: str, options: argparse.Namespace) -> float:
     summary = folder / "summary.json"
     if summary.exists():
         return float(json.loads(summary.read_text())["value"])
+    if (folder / "experiment.toml").exists():  # it was interrupted
+        return resume(folder, progress=False).value
     return fit(experiment(name, scheme, options.epochs, options.seed), folder, progress=False).value
 
 
