@@ -291,6 +291,15 @@ class ImageClassification(Task):
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Errors of its own at every step: fast, and steady.
         "decolle": {"training": {"learning_rate": 1e-3}},
+        # Evaluations are the price, so the network is smaller and the image is shown for a shorter time.
+        "low_rank_es": {
+            "encoder": {"steps": 10},
+            "network": {"hidden": [128]},
+            "loss": {"name": "cross_entropy_count"},
+            "decoder": {"name": "spike_count"},
+            "rule": {"population": 400, "rank": 2, "sigma": 0.01},
+            "training": {"epochs": 200, "batch_size": 500, "learning_rate": 1e-2, "schedule": "cosine"},
+        },
     }
 
     @property
