@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rheobase.config import fields_of
 from rheobase.kernels.constant import Constant
 from rheobase.layers.network import Network, Record
 from rheobase.networks.feed_forward import FeedForward
@@ -113,3 +114,13 @@ def test_declares_its_kind_and_survives_a_file(cls: type[LearningRule]) -> None:
 def test_says_what_it_trains_and_what_it_costs(cls: type[LearningRule]) -> None:
     assert cls.trains
     assert cls.cost
+
+
+@each
+def test_what_is_kept_of_each_sample_is_not_divided(cls: type[LearningRule]) -> None:
+    """Processes that divide a batch may not each keep state of their samples, which no average makes sense of."""
+    if "continuous" in {f.name for f in fields_of(cls)}:
+        assert cls(continuous=True).divides == "nothing"  # type: ignore[call-arg]
+        assert cls(continuous=False).divides == "samples"  # type: ignore[call-arg]
+    else:
+        assert cls().divides in {"samples", "members"}

@@ -104,6 +104,10 @@ class Eprop(LearningRule):
     def kind(self) -> Kind:
         return "local"
 
+    @property
+    def divides(self) -> Literal["samples", "members", "nothing"]:
+        return "nothing" if self.continuous else "samples"
+
     def begin(self, network: Network, generator: torch.Generator) -> Memory:
         parts = self._stages(network)
         if self.window is not None or self.continuous:

@@ -25,7 +25,7 @@ are added up (`OTTT_A`). Not modelled: delays, convolutions, and neuron paramete
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,6 +71,10 @@ class Ottt(LearningRule):
     @property
     def kind(self) -> Kind:
         return "local"
+
+    @property
+    def divides(self) -> Literal["samples", "members", "nothing"]:
+        return "nothing" if self.continuous else "samples"
 
     def begin(self, network: Network, generator: torch.Generator) -> Memory:
         for stage in stages(network, "ottt", (Dense,)):

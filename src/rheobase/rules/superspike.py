@@ -101,6 +101,10 @@ class Superspike(LearningRule):
     def kind(self) -> Kind:
         return "local"
 
+    @property
+    def divides(self) -> Literal["samples", "members", "nothing"]:
+        return "nothing" if self.continuous else "samples"
+
     def begin(self, network: Network, generator: torch.Generator) -> Memory:
         found = layers(network)
         if self.continuous and not found[-1].spiking:
