@@ -118,7 +118,7 @@ def test_says_what_it_trains_and_what_it_costs(cls: type[LearningRule]) -> None:
 
 @each
 def test_what_is_kept_of_each_sample_is_not_divided(cls: type[LearningRule]) -> None:
-    """Processes that divide a batch may not each keep state of their samples, which no average makes sense of."""
+    """Processes that divide a batch may not each keep state of their own samples: it has no average."""
     if "continuous" in {f.name for f in fields_of(cls)}:
         assert cls(continuous=True).divides == "nothing"  # type: ignore[call-arg]
         assert cls(continuous=False).divides == "samples"  # type: ignore[call-arg]
