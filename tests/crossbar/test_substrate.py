@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,17 @@ TABLES = {
     "network": {"hidden": [12]},
     "training": {"epochs": 2, "batch_size": 512, "threads": 1, "learning_rate": 0.01},
 }
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As many as `fit` uses for these experiments: the order of sums depends on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def experiment(substrate: object) -> Experiment:
@@ -96,7 +109,7 @@ def test_resumes_to_the_same_bits(tmp_path: Path) -> None:
     run.create()
     whole.save(run.experiment)
     course = Course.of(whole.training, trainer.splits.train)
-    with MetricsLog(run.metrics) as log, global_seed(0, "modules"):
+    with one_thread(), MetricsLog(run.metrics) as log, global_seed(0, "modules"):
         trainer.network.train()
         order = course.order(0, trainer.generators.order)
         for start in range(0, 1024, 512):  # 2 of 3 steps of the first epoch

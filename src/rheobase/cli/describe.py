@@ -38,7 +38,7 @@ def kind(hint: Any, field: dataclasses.Field[Any]) -> str:
     >>> from rheobase.training.experiment import Training
     >>> fields, hints = Training.__dataclass_fields__, typing.get_type_hints(Training)
     >>> [kind(hints[name], fields[name]) for name in ("epochs", "clip_norm", "schedule")]
-    ['INT', 'FLOAT|none', 'constant|cosine|onecycle']
+    ['INT', 'FLOAT|none', 'constant|cosine|onecycle|drop']
     """
     return "FLOAT[,...]" if field.metadata.get("parameter") else _kind(hint)
 

@@ -91,7 +91,7 @@ def plastic(
     >>> window = Window.exponential(20.0, dt=1.0)
     >>> spikes = torch.zeros(12, 1, 2)
     >>> spikes[0, 0, 0], spikes[10, 0, 1] = 1.0, 1.0  # the second one makes the neuron fire
-    >>> run = plastic(LIF(), spikes, torch.tensor([[0.5, 2.0]]), Timing(window, window, 0.01, 0.0, high=2.0))
+    >>> run = plastic(LIF(), spikes, torch.tensor([[0.5, 1.5]]), Timing(window, window, 0.01, 0.0, high=2.0))
     >>> round(run.weight[0, 0, 0].item(), 7)  # 0.5 + 2 x 0.01 exp(-10/20)
     0.5121306
     """

@@ -41,7 +41,7 @@ class Competitive(Architecture):
     6.0
     """
 
-    hidden: int = option(default=100, at_least=2, help="competing neurons")
+    hidden: int = option(default=100, at_least=2, help="number of competing neurons")
     inhibition: float = option(
         default=1000.0, at_least=0, help="what a spike takes off the membranes of all others"
     )
