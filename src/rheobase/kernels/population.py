@@ -26,7 +26,7 @@ from rheobase.kernels.cache import Kernel
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.passes import NAMES
 from rheobase.kernels.plan import carry_out, make_plan
-from rheobase.kernels.population_source import BLOCKS, Feed, Form, StageForm, forward_source
+from rheobase.kernels.population_source import Feed, Form, StageForm, forward_source
 from rheobase.kernels.products import linear
 from rheobase.kernels.program import PROGRAMS
 from rheobase.kernels.reduction import LEVELS, Reduction, level_power
@@ -302,10 +302,9 @@ def _working_memory(stages: Sequence[Stage], batch: Batch, feed: Feed, sums: int
     def rows(*shape: int) -> Array:
         return np.zeros((threads, *shape, batch.lanes), number)
 
-    ports = max(len(c.neuron.inputs) for s in stages for c in s.cells)
     rank = max([1, *(w.rank for s in stages for w in (s.weights, s.recurrent) if w is not None)])
     every = np.arange(max(batch.width, rank, *(s.size for s in stages)), dtype=np.int32)
-    memory = [every, rows(ports * BLOCKS[batch.lanes][0]), rows(rank), rows(rank)]
+    memory = [every, rows(rank), rows(rank)]
     if feed == "spikes":
         memory += [rows(batch.width), np.zeros((threads, batch.width), np.int32)]
     elif feed != "values":

@@ -13,8 +13,8 @@ mostly, of MKL's products, bit for bit, and those of the recurrent kernels; a te
 nothing, so results do not depend on the blocks. A matrix that differs between members in a few directions is
 applied as its factors: W x + A (B x).
 
-Sums of a few neurons at a time stay in registers (`BLOCKS`). The neurons' own equations are those of
-`rheobase.kernels.source`, written on vectors (`rheobase.kernels.lanes`).
+Sums of a few neurons at a time stay in registers (`BLOCKS`), from which these neurons take them. The neurons'
+own equations are those of `rheobase.kernels.source`, written on vectors (`rheobase.kernels.lanes`).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def result_arguments(form: Form) -> list[str]:
 
 def work_arguments(form: Form) -> list[str]:
     """Working memory, a row for each thread (see `rheobase.kernels.population`)."""
-    args = ["every", "y_all", "u_all", "v_all"]
+    args = ["every", "u_all", "v_all"]
     args += ["x_all", "arrivals_all"] if form.feed == "spikes" else []
     args += ["drive_all"] if form.feed in ("constant", "shared") else []
     for at, stage in enumerate(form.stages):
@@ -340,45 +340,46 @@ def _stage(form: Form, at: int) -> list[str]:
             lines.append(
                 f"    {'else' if many == 1 else ('elif' if n else 'if') + f' {size} - i >= {many}'}:"
             )
-            lines += _deeper(_deeper([f"many = {many}", *_currents(form, at, ports, size, many)]))
-        lines += ["    for r in range(many):", *_deeper(_deeper(_neuron(form, at, g, size)))]
-        if stage.recurrent or not last:
-            # Without a branch, which would often be predicted wrong.
-            lines += [f"        firing{at}[fired] = first + i", "        fired += some(out)"]
-        lines += [*_deeper(_deeper(_reduce(form) if last else [])), "        i += 1"]
+            part = _currents(form, at, ports, size, many)
+            for r in range(many):
+                part += [*_neuron(form, at, g, r), *(_reduce(form) if last else [])]
+                if stage.recurrent or not last:
+                    # Without a branch, which would often be predicted wrong.
+                    part += [f"firing{at}[fired] = first + i", "fired += some(out)"]
+                part.append("i += 1")
+            lines += _deeper(_deeper(part))
         lines += [f"first += {size}", f"column += {ports} * {size}"]
     lines.append(f"count{at}[slot{at}] = fired")
     return lines
 
 
 def _currents(form: Form, at: int, ports: int, size: str, many: int) -> list[str]:
-    """The currents of `many` neurons from i on, into `y`."""
+    """The currents of `many` neurons from i on: a0_0, a0_1, ... at the first input, a1_0, ... at the next."""
     stage, lines = form.stages[at], []
     still = at == 0 and form.feed in ("constant", "shared")
     for port in range(ports):
-        names, row = [f"a{r}" for r in range(many)], f"column + {port} * {size} + i"
+        names, row = [f"a{port}_{r}" for r in range(many)], f"column + {port} * {size} + i"
         lines.append(f"row = {row}")
         if still:
-            lines += [f"a{r} = load(drive, row + {r})" for r in range(many)]
+            lines += [f"{name} = load(drive, row + {r})" for r, name in enumerate(names)]
         else:
             lines.append(f"{' = '.join(names)} = zero")
             lines += _sums(names, f"p_weights{at}", "row", ("listed", "number", "rows"))
             if stage.factored:
                 lines += _sums(names, f"p_left{at}", "row", ("every", f"p_right{at}.shape[0]", "u"))
             if stage.biased:
-                lines += [f"a{r} = add(a{r}, p_bias{at}[row + {r}])" for r in range(many)]
+                lines += [f"{name} = add({name}, p_bias{at}[row + {r}])" for r, name in enumerate(names)]
         if stage.recurrent:
             lines += _sums(names, f"p_recurrent{at}", "row", ("past_listed", "past_number", "past_rows"))
         if stage.recurrent_factored:
             lines += _sums(
                 names, f"p_recurrent_left{at}", "row", ("every", f"p_recurrent_right{at}.shape[0]", "v")
             )
-        lines += [f"store(a{r}, y, {port * BLOCKS[form.lanes][0] + r})" for r in range(many)]
     return lines
 
 
-def _neuron(form: Form, at: int, g: int, size: str) -> list[str]:
-    """One step of neuron i of a group, whose currents are in `y` from row r on."""
+def _neuron(form: Form, at: int, g: int, r: int) -> list[str]:
+    """One step of neuron i of a group, the r-th of those whose currents were made together."""
     t = form.stages[at].traces[g]
     body = LaneBody(t, Layout(form.dtype, "s" * len(t.coefficients), False, ()))
     for j in range(len(t.coefficients)):
@@ -387,7 +388,7 @@ def _neuron(form: Form, at: int, g: int, size: str) -> list[str]:
     for name, n in t.states.items():
         body.load(n, f"{name}_old", f"load(s{at}_{g}_{name}, i)")
     for port, (name, n) in enumerate(t.inputs.items()):
-        body.load(n, f"in_{name}", f"load(y, {port * BLOCKS[form.lanes][0]} + r)")
+        body.load(n, f"in_{name}", f"a{port}_{r}")
     body.emit(t.live([*t.new_states.values(), t.emitted]))
     body.lines.append(f"out = {body.vector(t.emitted)}")
     body.lines += [f"new_{name} = {body.vector(n)}" for name, n in t.new_states.items()]
