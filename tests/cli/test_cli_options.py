@@ -151,6 +151,8 @@ def _exact(value: Any) -> str:
 def test_options_become_an_experiment_which_survives_toml(tmp_path_factory: Any, data: st.DataObject) -> None:
     table, cls = data.draw(st.sampled_from(PLACES))
     words, wanted = choose(table, cls), {}
+    if "dt" in {field.name for field in fields_of(cls)}:  # all parts must have the same
+        words += [flag(table, "dt"), "1.0"]
     for field in data.draw(
         st.lists(st.sampled_from(fields_of(cls)), unique=True) if fields_of(cls) else st.just([])
     ):
