@@ -41,6 +41,7 @@ def test_image_tasks_have_the_same_recipes() -> None:
     for cls in catalogue(Task).values():
         if issubclass(cls, ImageClassification) and cls is not UnsupervisedDigits:
             assert {"default", "rate", "latency", "best"} <= set(cls.recipes)
+            assert set(ImageClassification.settings) <= set(cls.settings)
 
 
 def test_the_default_decides_by_the_membrane_and_rate_by_the_spikes() -> None:

@@ -36,6 +36,7 @@ class MNIST(ImageClassification):
     input_shape: ClassVar[tuple[int, ...]] = (1, 28, 28)
 
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **ImageClassification.settings,
         # A teacher's spikes against those of the read-out, on hidden neurons as they were drawn. Where hidden
         # weights learn too, rates grow from epoch to epoch and accuracy is lower (0.85 after four).
         "rstdp": {
