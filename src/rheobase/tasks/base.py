@@ -298,7 +298,7 @@ class ImageClassification(Task):
             "loss": {"name": "cross_entropy_count"},
             "decoder": {"name": "spike_count"},
             "rule": {"population": 400, "rank": 2, "sigma": 0.01},
-            "training": {"epochs": 200, "batch_size": 500, "learning_rate": 1e-2, "schedule": "cosine"},
+            "training": {"epochs": 80, "batch_size": 500, "learning_rate": 1e-2, "schedule": "cosine"},
         },
     }
 
