@@ -92,8 +92,6 @@ def test_frozen_parameters_stay_without_gradient(cls: type[LearningRule]) -> Non
 
 @each
 def test_gradients_accumulate(cls: type[LearningRule]) -> None:
-    if cls().kind == "black-box":
-        pytest.skip("draws new directions each time")
     net = network(cls())
     learn(cls(), net)
     once = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
