@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -73,3 +75,26 @@ def test_shapes_and_models_are_checked() -> None:
             torch.zeros(4, 2),
             at_rest(neuron, 2, 3, torch.float32),
         )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("steps", "inputs"), [(0, 3), (1, 1), (7, 1), (33, 7), (10, 64), (300, 5)])
+@pytest.mark.parametrize("share", [0.0, 0.003, 0.3, 1.0])
+def test_events_are_all_that_is_not_zero(dtype: torch.dtype, steps: int, inputs: int, share: float) -> None:
+    generator = torch.Generator().manual_seed(steps)
+    fires = torch.rand(steps, inputs, generator=generator) < share
+    x = torch.where(fires, torch.randn(steps, inputs, generator=generator), -0.0).to(dtype)
+    found = events_of(x.t().contiguous().t())  # in whatever order the memory is
+    times, senders = torch.nonzero(x, as_tuple=True)
+    assert found.senders.tolist() == senders.tolist()
+    assert found.sizes.tolist() == x[times, senders].tolist()
+    assert found.inputs == inputs
+    assert [b - a for a, b in pairwise(found.starts.tolist())] == fires.sum(1).tolist()
+
+
+def test_no_number_is_overlooked() -> None:
+    x = torch.zeros(1, 200)
+    for j in range(200):
+        x[0, j] = torch.nan if j % 3 else torch.inf
+        assert events_of(x).senders.tolist() == [j]
+        x[0, j] = 0.0

@@ -20,6 +20,7 @@ level (220 neurons), a row costs `add_rows` 0.55 ns a vector, as much as `multip
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ cgutils: Any = _cgutils  # these have no types
 arrayobj: Any = _arrayobj
 
 TAPS = 4  # sums that `add_taps` makes side by side
+TOGETHER = 4  # vectors that `something` looks at
 
 
 class _Emit:
@@ -318,6 +320,21 @@ def find(typing: Any, row: Any, size: Any, found: Any) -> Any:
         return builder.load(count)
 
     return types.intp(row, types.intp, found), generate
+
+
+@intrinsic
+def something(typing: Any, row: Any, first: Any) -> Any:
+    """Whether any of the `TOGETHER` vectors of the flat `row` from `first` on holds a number but zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        e = _Emit(context, builder, row.dtype)
+        at = builder.gep(e.array(row, args[0]).data, [args[1]])
+        zeros = ir.Constant(e.vector, None)
+        differ = [builder.fcmp_unordered("!=", e.load(at, i), zeros) for i in range(TOGETHER)]
+        bits = builder.bitcast(functools.reduce(builder.or_, differ), ir.IntType(e.lanes))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(e.lanes), 0))
+
+    return types.boolean(row, types.intp), generate
 
 
 @intrinsic

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.cache import Kernel
+from rheobase.kernels.vectors import version
 from rheobase.neurons.base import Neuron
 from rheobase.neurons.synaptic_lif import SynapticLIF
 from rheobase.surrogate import FastSigmoid
@@ -77,11 +78,16 @@ def events_of(x: Tensor) -> Events:
     >>> events_of(torch.tensor([[0.0, 1.0], [0.0, 0.0], [1.0, 1.0]])).senders.tolist()
     [1, 0, 1]
     """
-    times, senders = torch.nonzero(x, as_tuple=True)
-    counts = torch.bincount(times, minlength=len(x))
-    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    sizes = x[times, senders]
-    return Events(starts.numpy(), senders.contiguous().numpy(), sizes.numpy(), x.shape[1])
+    steps, inputs = x.shape
+    flat = x.contiguous().flatten().numpy()
+    starts = np.empty(steps + 1, np.int64)
+    senders, sizes = np.empty(flat.size, np.int64), np.empty(flat.size, flat.dtype)
+    if flat.size:
+        _kernel("search").run([flat, starts, senders, sizes], 1, 1)
+    else:
+        starts[:] = 0
+    found = int(starts[-1])
+    return Events(starts, senders[:found], sizes[:found], inputs)
 
 
 def serves(neuron: Neuron) -> bool:
@@ -162,7 +168,7 @@ def run_window(
         *work,
         np.empty((threads, 2, inputs), number),
     ]
-    _kernel().run(arrays, outputs, outputs * steps)
+    _kernel("window").run(arrays, outputs, outputs * steps)
     out = [torch.from_numpy(x) for x in (total, spikes, membranes, state, after, eligibility)]
     return Window(out[0], out[1], out[2], Carry(out[3], out[4], out[5]))
 
@@ -178,7 +184,7 @@ def _numbers(neuron: SynapticLIF, rise: float, decay: float, cutoff: float | Non
 
 
 @functools.cache
-def _kernel() -> Kernel:
+def _kernel(function: str) -> Kernel:
     # As text: importing it would import Numba, which only compiling needs.
     source = files("rheobase.kernels").joinpath("online_loops.py").read_text("utf-8")
-    return Kernel(source, "window", "SuperSpike window")
+    return Kernel(f"{source}\n# {version()}\n", function, f"SuperSpike {function}")

@@ -7,7 +7,12 @@ from typing import Any
 import numba
 import numpy as np
 
+from rheobase.kernels import microkernels
+from rheobase.kernels.vectors import BYTES
+
 Array = np.ndarray[Any, Any]
+TOGETHER: int = microkernels.TOGETHER
+something: Any = microkernels.something
 
 
 @numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
@@ -128,6 +133,39 @@ def window(
                 after_presynaptic[0, senders[k]] += sizes[k] * u0
                 after_presynaptic[1, senders[k]] += sizes[k] * u1
             u0, u1 = a * u0, b * u1 + g * a * u0
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def search(
+    values: Array,  # shape: [T J]
+    starts: Array,  # shape: [T + 1]
+    senders: Array,  # shape: [T J], of which the first E are set
+    sizes: Array,  # shape: [T J], of which the first E are set
+    low: int,
+    high: int,
+) -> None:
+    """The values that are not zero, of all steps, whatever part of a range it is given.
+
+    Most are zero: a block without any costs a look at a few vectors.
+    """
+    size, steps = values.shape[0], starts.shape[0] - 1
+    inputs, block = size // steps, TOGETHER * BYTES // values.itemsize
+    count = step = starts[0] = 0
+    end = inputs  # of the step's values
+    for first in range(0, size, block):
+        last = min(first + block, size)
+        if last - first == block and not something(values, first):
+            continue
+        for k in range(first, last):
+            if values[k] != 0:
+                while k >= end:
+                    step += 1
+                    starts[step] = count
+                    end += inputs
+                senders[count], sizes[count] = k - end + inputs, values[k]
+                count += 1
+    for left in range(step + 1, steps + 1):
+        starts[left] = count
 
 
 @numba.njit(nogil=True, error_model="numpy", inline="always")

@@ -35,6 +35,7 @@ differ within a connection; the resets' effect on eps, as in the paper.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import ClassVar, Literal, overload
@@ -227,8 +228,7 @@ class Superspike(LearningRule):
     # ---- parts
 
     def _alpha(self, dt: float) -> LinearSystem:
-        scheme: Literal["euler"] = "euler"
-        return DoubleExponential(tau_rise=self.tau_rise, tau_decay=self.tau_decay, scheme=scheme).system(dt)
+        return _alpha(self.tau_rise, self.tau_decay, dt)
 
     def _weights(self, layer: Layer, behind: Layer, memory: Memory) -> Tensor:
         """What errors of the layer behind are multiplied with on their way to this one, `[K, I]`."""
@@ -252,6 +252,12 @@ class Superspike(LearningRule):
         pull = self.heterosynaptic * layer.weight.detach() * zeta.unsqueeze(1)
         gradient[:, : layer.inputs] += pull
         return gradient
+
+
+@functools.lru_cache(maxsize=16)
+def _alpha(rise: float, decay: float, dt: float) -> LinearSystem:
+    scheme: Literal["euler"] = "euler"
+    return DoubleExponential(tau_rise=rise, tau_decay=decay, scheme=scheme).system(dt)
 
 
 def _checked(targets: Tensor | None, shape: tuple[int, ...]) -> Tensor:
@@ -313,6 +319,8 @@ def _delayed(x: Tensor | Constant, steps: int) -> Tensor | Constant:
 
 def _held(x: Tensor, steps: int, before: Tensor | None) -> tuple[Tensor, Tensor]:
     """`x` `[T, ...]` that many steps later, and what is still to come."""
+    if not steps:
+        return x, x[:0]
     whole = torch.cat([x.new_zeros(steps, *x.shape[1:]) if before is None else before, x])
     return whole[: len(x)], whole[len(x) :]
 

@@ -109,11 +109,18 @@ def layers(network: Network) -> tuple[Layer, ...]:
 
 def put(layer: Layer, gradient: Tensor) -> None:
     """Add a direction `[I, J]`, or `[I, J + 1]` with that of the biases, to `.grad` of what is trained."""
-    if layer.weight.requires_grad:
-        torch.autograd.backward(layer.weight, gradient[:, : layer.inputs])
-    bias = layer.bias
-    if bias is not None and bias.requires_grad:
-        torch.autograd.backward(bias, gradient[:, layer.inputs])
+    _add(layer.weight, gradient[:, : layer.inputs])
+    if layer.bias is not None:
+        _add(layer.bias, gradient[:, layer.inputs])
+
+
+def _add(weight: Tensor, gradient: Tensor) -> None:
+    if not weight.requires_grad:
+        return
+    if weight.is_leaf and weight.grad is None:  # what autograd would do, without its engine
+        weight.grad = gradient.clone()
+    else:
+        torch.autograd.backward(weight, gradient)
 
 
 def _delay(stage: Stage, connection: nn.Module) -> int:
