@@ -188,7 +188,22 @@ def test_with_the_total_derivative_as_learning_signal_it_is_bptt(case: Case) -> 
     same({name: p.grad for name, p in own.items() if p.grad is not None}, wanted)
 
 
-def test_the_kernels_come_to_the_same() -> None:
+#: Models of one, of two and of three variables, the last with two inputs: each one's last case in the cover.
+KERNELS = [
+    [case for case in COVER if case["neuron"] == name][-1]
+    for name in ("lif", "adaptive_lif", "ei_conductance_lif")
+]
+
+
+@pytest.mark.parametrize("case", KERNELS, ids=[str(case["neuron"]) for case in KERNELS])
+def test_the_kernels_come_to_the_same_step_by_step(case: Case) -> None:
+    wanted = learnt(network(case), Eprop())
+    for window in (1, STEPS):  # not longer than `SHORT`: by kernels that follow each step
+        same(learnt(network(case, "numba"), Eprop(window=window, continuous=window == STEPS)), wanted)
+
+
+def test_the_kernels_come_to_the_same_over_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rheobase.rules.eprop.SHORT", 0)
     case: Case = {name: levels[-1] for name, levels in FACTORS.items()} | {"neuron": "adaptive_lif"}
     for rule in (Eprop(), Eprop(window=4)):
         same(learnt(network(case, "numba"), rule), learnt(network(case), rule))

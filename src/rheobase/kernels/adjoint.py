@@ -11,7 +11,7 @@ Griewank & Walther, "Evaluating Derivatives", SIAM 2008, chapter 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from rheobase.kernels.trace import Symbol, Trace
@@ -47,23 +47,41 @@ def adjoint(
         coefficients: The coefficients whose derivatives are wanted.
     """
     tape = t.tape
-    forward = t.live([*t.new_states.values(), t.emitted])
+    seeds = {
+        f"state.{name}": (new, tape.add("seed", value=f"state.{name}")) for name, new in t.new_states.items()
+    }
+    if emitted:
+        seeds["emitted"] = (t.emitted, tape.add("seed", value="emitted"))
+    wanted = set(coefficients)
+    bar = pull_back(t, list(seeds.values()), wanted)
+    return Adjoint(
+        seeds={name: seed.id for name, (_, seed) in seeds.items()},
+        states={name: bar[n].id for name, n in t.states.items() if n in bar},
+        inputs={name: bar[n].id for name, n in t.inputs.items() if current and n in bar},
+        coefficients={n: bar[n].id for n in t.coefficients if n in wanted and n in bar},
+    )
+
+
+def pull_back(
+    t: Trace, seeds: Sequence[tuple[int, Symbol]], wanted: Collection[int] = ()
+) -> dict[int, Symbol]:
+    """The derivative by each node that the step reads or makes, given some by what it results in.
+
+    Args:
+        t: The trace; derivative nodes are added to its tape.
+        seeds: Nodes, and the derivatives by them.
+        wanted: Invariant nodes by which derivatives are wanted as well.
+    """
+    tape = t.tape
     bar: dict[int, Symbol] = {}
-    seeds: dict[str, int] = {}
 
     def accumulate(node: int, value: Symbol) -> None:
         bar[node] = bar[node] + value if node in bar else value
 
-    for name, new in t.new_states.items():
-        seed = tape.add("seed", value=f"state.{name}")
-        seeds[f"state.{name}"] = seed.id
-        accumulate(new, seed)
-    if emitted:
-        seed = tape.add("seed", value="emitted")
-        seeds["emitted"] = seed.id
-        accumulate(t.emitted, seed)
-
-    wanted = set(coefficients)
+    # What the step is made of, before derivatives are added to the tape.
+    forward = t.live([*t.new_states.values(), t.emitted])
+    for end, seed in seeds:
+        accumulate(end, seed)
     for n in reversed(forward):
         node = tape.nodes[n]
         if n not in bar or not tape.varying[n] or node.op not in RULES:
@@ -73,13 +91,7 @@ def adjoint(
         for a, share in zip(node.args, shares, strict=True):
             if share is not None and (tape.varying[a] or a in wanted):
                 accumulate(a, share)
-
-    return Adjoint(
-        seeds=seeds,
-        states={name: bar[n].id for name, n in t.states.items() if n in bar},
-        inputs={name: bar[n].id for name, n in t.inputs.items() if current and n in bar},
-        coefficients={n: bar[n].id for n in t.coefficients if n in wanted and n in bar},
-    )
+    return bar
 
 
 def _div(g: Symbol, out: Symbol, a: Symbol, b: Symbol) -> tuple[Symbol | None, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rheobase import operators
+from rheobase.kernels.jacobian import linearised
 from rheobase.kernels.program import program
 from rheobase.kernels.trace import trace
 from rheobase.neurons.base import Neuron
@@ -41,11 +42,18 @@ class Plan(NamedTuple):
     initial: tuple[int, ...]
 
 
-def make_plan(neuron: Neuron, tensors: Collection[str], *, constant: bool, record: Sequence[str]) -> Plan:
+def make_plan(
+    neuron: Neuron,
+    tensors: Collection[str],
+    *,
+    constant: bool,
+    record: Sequence[str],
+    linear: bool = False,
+) -> Plan:
     """The plan for `neuron`, the parameters named in `tensors` being tensors, the others numbers."""
     # Any number but 0 and 1, which would drop out of the equations (see trace.structural).
     base = neuron.bind(dict.fromkeys(tensors, 2.0))
-    t = trace(base)
+    t = linearised(base)[0] if linear else trace(base)
     wanted = [*t.coefficients, *t.initial.values()]
     known: dict[int, float] = {}
     instructions: list[Instruction] = []
@@ -60,7 +68,7 @@ def make_plan(neuron: Neuron, tensors: Collection[str], *, constant: bool, recor
         else:
             instructions.append((n, node.op, node.args, node.value))
     positions = tuple(j for j, n in enumerate(t.coefficients) if n not in known)
-    p = program(base, constant=constant, record=record, tensors=positions)
+    p = program(base, constant=constant, record=record, tensors=positions, linear=linear)
     return Plan(
         key=p.key,
         states=p.states,

@@ -16,6 +16,7 @@ from torch import Tensor
 from rheobase.kernels.adjoint import adjoint
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.fused_source import backward_into_source, forward_into_source
+from rheobase.kernels.jacobian import Jacobian, linearised, varying
 from rheobase.kernels.saved import choose_saved
 from rheobase.kernels.source import Incoming, Layout, backward_source, forward_source
 from rheobase.kernels.trace import Trace, fingerprint, trace
@@ -27,7 +28,8 @@ from rheobase.registry import name_of
 class Program:
     """One neuron, one way of feeding it (`constant` or changing input), one set of recorded states.
 
-    `tensors` are the positions of the coefficients that may need a gradient.
+    `tensors` are the positions of the coefficients that may need a gradient. What the forward pass keeps of
+    each step is what the adjoint reads, or the step's derivatives themselves (`linear`).
     """
 
     key: str
@@ -35,10 +37,16 @@ class Program:
     constant: bool
     record: tuple[str, ...]
     tensors: frozenset[int]
+    linear: bool = False
 
     @functools.cached_property
     def trace(self) -> Trace:
-        return trace(self.neuron)
+        return linearised(self.neuron)[0] if self.linear else trace(self.neuron)
+
+    @functools.cached_property
+    def jacobian(self) -> Jacobian:
+        """The step's derivatives, on the trace of a `linear` program."""
+        return linearised(self.neuron)[1]
 
     def merge(self, numbers: Sequence[float], tensors: Sequence[Tensor]) -> list[float | Tensor]:
         """Coefficients in the program's order, from those that are numbers and those that are tensors."""
@@ -52,6 +60,8 @@ class Program:
     @functools.cached_property
     def saved(self) -> tuple[int, ...]:
         """Nodes kept at every step in arrays of their own (input, output and records aside)."""
+        if self.linear:
+            return varying(self.trace, self.jacobian.nodes())
         t = trace(self.neuron)
         wanted = frozenset(t.coefficients[j] for j in self.tensors)
         adj = adjoint(t, emitted=True, coefficients=wanted)
@@ -62,6 +72,8 @@ class Program:
     def own(self) -> tuple[int, ...]:
         """The saved nodes that need an array: those that no input or output holds already."""
         t = self.trace
+        if self.linear:
+            return self.saved
         held = {*t.inputs.values(), t.emitted, *(t.new_states[n] for n in self.record)}
         return tuple(n for n in self.saved if n not in held)
 
@@ -131,7 +143,9 @@ class Program:
 PROGRAMS: dict[str, Program] = {}
 
 
-def program(neuron: Neuron, *, constant: bool, record: Sequence[str], tensors: Sequence[int]) -> Program:
+def program(
+    neuron: Neuron, *, constant: bool, record: Sequence[str], tensors: Sequence[int], linear: bool = False
+) -> Program:
     """The program of a neuron, made at first use.
 
     Args:
@@ -139,9 +153,10 @@ def program(neuron: Neuron, *, constant: bool, record: Sequence[str], tensors: S
         constant: Whether the input is one value for all time steps.
         record: State variables to record at every step.
         tensors: Positions of the coefficients that are tensors.
+        linear: Whether each step's derivatives are kept.
     """
-    text = f"{fingerprint(trace(neuron))}|{constant}|{tuple(record)}|{tuple(tensors)}"
+    text = f"{fingerprint(trace(neuron))}|{constant}|{tuple(record)}|{tuple(tensors)}|{linear}"
     key = f"{name_of(type(neuron))}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     if key not in PROGRAMS:
-        PROGRAMS[key] = Program(key, neuron, constant, tuple(record), frozenset(tensors))
+        PROGRAMS[key] = Program(key, neuron, constant, tuple(record), frozenset(tensors), linear)
     return PROGRAMS[key]

@@ -53,6 +53,8 @@ class Population:
     def saved(self) -> tuple[int, ...]:
         """Nodes kept at every step in arrays of their own (the summed current among them)."""
         p = self.program
+        if p.linear:
+            return p.saved
         held = {p.trace.emitted, *(p.trace.new_states[n] for n in p.record)}
         return tuple(n for n in p.saved if n not in held)
 

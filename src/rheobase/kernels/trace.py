@@ -145,6 +145,8 @@ class Symbol:
         return self.tape.add("pow", self.id, value=float(exponent))
 
     def __neg__(self) -> Symbol:
+        if self.constant is not None:
+            return self.tape.lift(-self.constant)
         return self.tape.add("neg", self.id)
 
     def __pos__(self) -> Symbol:
@@ -304,12 +306,12 @@ def trace(neuron: Neuron) -> Trace:
         emitted=tape.lift(emitted).id,
         initial={name: tape.lift(value).id for name, value in initial.items()},
     )
-    return replace(t, coefficients=_coefficients(t))
+    return replace(t, coefficients=coefficients_of(t))
 
 
-def _coefficients(t: Trace) -> tuple[int, ...]:
-    """Invariant nodes, other than numbers, that the time loop reads."""
-    roots = [*t.new_states.values(), t.emitted]
+def coefficients_of(t: Trace, beside: Sequence[int] = ()) -> tuple[int, ...]:
+    """Invariant nodes, other than numbers, that the time loop reads for the step and what is `beside` it."""
+    roots = [*t.new_states.values(), t.emitted, *beside]
     nodes, varying = t.tape.nodes, t.tape.varying
     used = {a for n in t.live(roots) if varying[n] for a in nodes[n].args if not varying[a]}
     used |= {root for root in roots if not varying[root]}

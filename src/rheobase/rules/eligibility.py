@@ -30,7 +30,7 @@ Not modelled: traces of a neuron's own parameters, and of what is not dense (con
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -44,15 +44,19 @@ from rheobase.kernels.recurrent import to_inputs
 from rheobase.kernels.sequence import sequence
 from rheobase.kernels.trace import trace
 from rheobase.layers.delayed import Delayed
+from rheobase.layers.network import NetworkState
 from rheobase.layers.neurons import Neurons
 from rheobase.layers.recurrent import Recurrent
 from rheobase.layers.stateful import NeuronLayer
 from rheobase.neurons.base import Neuron
+from rheobase.rules.stages import Stage
 from rheobase.rules.windows import Window
 
 #: "<synapses>.<variable>": [taps, B, columns, from]
 Traces: TypeAlias = Mapping[str, Tensor]
 FILTER = "filter."
+#: Brings an error at the read-out, `[..., C]`, to the neurons of a hidden stage, `[..., N]`.
+Back: TypeAlias = Callable[[Tensor, Stage], Tensor]
 
 
 class Members(NamedTuple):
@@ -175,23 +179,22 @@ class Synapses:
         torch.autograd.backward(self.weight, by_weight)
 
 
-def synapses(window: Window, history: Tensor | None) -> list[Synapses]:
-    """All trained weights that lead to the neurons of a stage.
+def synapses(stage: Stage, x: Tensor, emitted: Tensor, before: NetworkState) -> list[Synapses]:
+    """All trained weights that lead to the neurons of a stage, over a window.
 
     Args:
-        window: The stage over a window.
-        history: What came into a `Delayed` connection before the window.
+        stage: The stage.
+        x: What came in, `[K, B, ...]`.
+        emitted: What its neurons emitted, `[K, B, N]`.
+        before: The network's state before the window.
     """
-    stage, found = window.stage, []
-    connection, x = stage.connection, window.x
-    assert isinstance(x, Tensor)
+    connection, found = stage.connection, []
     x = x.detach().flatten(2)
     weight, bias = connection.weight, connection.bias
     assert isinstance(weight, Tensor)
     if isinstance(connection, Delayed):
-        assert history is not None
         taps, delay = connection.delays.taps(weight)
-        seen = torch.cat([history, x])
+        seen = torch.cat([before[stage.source][HISTORY], x])
         found.append(Synapses("input", _tapped(taps), _tapped(delay), seen))
     else:
         found.append(Synapses("input", weight[None], None, x))
@@ -204,7 +207,7 @@ def synapses(window: Window, history: Tensor | None) -> list[Synapses]:
             steps = torch.ones_like(between, dtype=torch.int64)
         to, by = to_inputs(layer.groups(), between, steps)
         assert by is not None
-        seen = torch.cat([window.start[HISTORY].detach(), window.run.output.detach()])
+        seen = torch.cat([before[stage.name][HISTORY].detach(), emitted.detach()])
         found.append(Synapses("recurrent", _tapped(to), _tapped(by), seen))
     return [s for s in found if s.weight.requires_grad]
 

@@ -19,7 +19,8 @@ hidden signals act on their own layer, by their own derivative. With "symmetric"
 of the network whose recurrent spikes are `detach`ed; without recurrence it is the gradient.
 
 Whole sequences are learnt from at once, or in windows of K steps (the result is the same; K = 1 is the
-online form). `continuous` goes on across batches, which are then the consecutive parts of long sequences, one
+online form). Short windows are learnt from step by step, in one fused pass forward in time
+(`rheobase.rules.eligibility_steps`). `continuous` goes on across batches, which are then the consecutive parts of long sequences, one
 per place in the batch: state and traces are kept, so that a sequence of any length is learnt in the memory of
 a part. Parts are judged one at a time; weights may change in between, as they do online.
 
@@ -31,7 +32,7 @@ recurrent networks of spiking neurons", Nature Communications 11, 3625 (2020). T
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,23 +48,23 @@ from rheobase.layers.over_time import OverTime
 from rheobase.rules.base import Kind, LearningRule, Lesson, Memory, Outcome
 from rheobase.rules.continuation import check_batch, flat, nested
 from rheobase.rules.eligibility import (
-    Filter,
     Members,
-    Synapses,
-    advance,
+    Traces,
     at_rest,
     constant_free,
-    filter_of,
     linear,
     members,
-    redeem,
-    synapses,
 )
+from rheobase.rules.eligibility_steps import Steps, are_stepwise, serves
+from rheobase.rules.eligibility_windows import Windows
 from rheobase.rules.feedback import FEEDBACK, columns, direct, draw_direct
 from rheobase.rules.stages import Stage, stages
-from rheobase.rules.windows import Window, forward, judge, pulls_of, seen
+from rheobase.rules.windows import forward, judge, pulls_of, seen
 
 MIRROR, STATE, TRACE = "mirror", "state.", "trace."
+#: Windows of up to SHORT steps are learnt from step by step, CHUNK steps at a time: the adjoint of a window
+#: costs milliseconds, however short it is; from some 32 steps on, its products of matrices are faster.
+SHORT, CHUNK = 32, 32
 
 
 class Eprop(LearningRule):
@@ -79,8 +80,9 @@ class Eprop(LearningRule):
     )
     cost: ClassVar[str] = (
         "over whole sequences as backpropagation through time, without recurrent products backward; in "
-        "windows of K steps one adjoint per state variable, and a number per sample, connection and state "
-        "variable: memory grows with K, not T"
+        "windows of K steps one adjoint per state variable, step by step (K up to 32) a few operations per "
+        "sample, connection and pair of state variables; memory: K steps, and a number per sample, connection "
+        "and state variable; it does not grow with T"
     )
 
     feedback: Literal["symmetric", "random", "adaptive"] = option(
@@ -132,30 +134,34 @@ class Eprop(LearningRule):
         if window == steps and not self.continuous:
             return self._whole(parts, lesson, memory)
         state: NetworkState = nested(memory, STATE)
-        traces = nested(memory, TRACE)
+        traces: Mapping[str, Traces] = nested(memory, TRACE)
         check_batch("eprop", state, lesson.inputs)
         groups = {p.name: members(p.neurons, columns(p, "eprop")) for p in parts}
-        with torch.no_grad():
-            record = network(lesson.inputs, state=state, record=lesson.record) if window < steps else None
+        inputs = constant_free(lesson.inputs)
+
+        def back(error: Tensor, stage: Stage) -> Tensor:
+            return self._back(parts[-1], error, stage, memory)
+
+        way: Steps | Windows = Windows(parts, groups, back)
+        if are_stepwise(traces) if traces else window <= SHORT and serves(parts, inputs):
+            way, window = Steps(parts, groups, back), min(CHUNK, steps)
+        record: Record | None = None
         loss: Tensor | None = None
         pulls: Mapping[str, Mapping[str, Tensor]] = {}
-        if record is not None:
+        if window < steps:
+            with torch.no_grad():
+                record = network(lesson.inputs, state=state, record=lesson.record)
             loss, pulls = judge(lesson, record)
-        inputs = constant_free(lesson.inputs)
-        filters: dict[int, Filter] = {}  # by the length of a window, of which there are one or two
         for low in range(0, steps, window):
-            high = min(low + window, steps)
-            state = _started(parts, groups, inputs[low:high], state)
-            windows = forward(parts, inputs[low:high], state, lesson.record, alone=True, pull=False)
+            part = slice(low, min(low + window, steps))
+            state = _started(parts, groups, inputs[part], state)
+            ran: Any = way.run(inputs[part], state, lesson.record)
             if record is None:
-                record = seen(windows, lesson.record)
+                record = seen(ran, lesson.record)
                 loss, pulls = judge(lesson, record)
-            goes_on = self.continuous or high < steps
-            if goes_on and high - low not in filters:
-                filters[high - low] = _filter(windows[-1])
-            filtered = filters[high - low] if goes_on else None
-            traces = self._learn(windows, groups, pulls, slice(low, high), state, traces, memory, filtered)
-            state = seen(windows, ()).state
+            given = [pulls_of(one, pulls, part) for one in ran]
+            traces = way.learn(ran, given, state, traces, self.continuous or part.stop < steps)
+            state = seen(ran, ()).state
         assert record is not None
         assert loss is not None
         kept = {k: v for k, v in memory.items() if not k.startswith((STATE, TRACE))}
@@ -184,41 +190,11 @@ class Eprop(LearningRule):
             window.learn(signal, pulls_of(window, pulls))
         return Outcome(loss, record, memory)
 
-    def _learn(
-        self,
-        windows: Sequence[Window],
-        groups: Mapping[str, Sequence[Members]],
-        pulls: Mapping[str, Mapping[str, Tensor]],
-        steps: slice,
-        state: NetworkState,
-        traces: Mapping[str, Mapping[str, Tensor]],
-        memory: Memory,
-        filtered: Filter | None,
-    ) -> dict[str, dict[str, Tensor]]:
-        """Learn from a window; the traces at its end, if it goes on (`filtered`)."""
-        readout = windows[-1]
-        kinds = {w.stage.name: _synapses(w, state) for w in windows}
-        after: dict[str, dict[str, Tensor]] = {}
-        if filtered is not None:
-            for w in windows:
-                name, behind = w.stage.name, None if w is readout else filtered
-                after[name] = advance(w, groups[name], kinds[name], traces.get(name, {}), behind)
-        readout.learn(None, pulls_of(readout, pulls, steps))
-        last = readout.stage.name
-        redeem(readout, groups[last], kinds[last], traces.get(last, {}), {})
-        carried = {name: leaf.grad for name, leaf in readout.start.items() if leaf.grad is not None}
-        for w in windows[:-1]:
-            name = w.stage.name
-            w.learn(self._back(readout, readout.error, w, memory), pulls_of(w, pulls, steps))
-            by_filtered = {v: self._back(readout, by, w, memory) for v, by in carried.items()}
-            redeem(w, groups[name], kinds[name], traces.get(name, {}), by_filtered)
-        return after
-
-    def _back(self, readout: Window, error: Tensor, w: Window, memory: Memory) -> Tensor:
+    def _back(self, readout: Stage, error: Tensor, stage: Stage, memory: Memory) -> Tensor:
         """An error at the read-out `[..., C]` as a learning signal `[..., N]` for a hidden layer."""
         if self.feedback == "symmetric":
-            return error @ _weight(readout.stage)
-        return direct(error, w.stage, memory)
+            return error @ _weight(readout)
+        return direct(error, stage, memory)
 
     def _follow(self, parts: Sequence[Stage], memory: Memory) -> Memory:
         """Adaptive feedback weights, after the read-out's weights have changed."""
@@ -233,17 +209,6 @@ def _weight(stage: Stage) -> Tensor:
     weight = stage.connection.weight
     assert isinstance(weight, Tensor)
     return weight.detach()
-
-
-def _filter(readout: Window) -> Filter:
-    layer = readout.stage.neurons
-    assert isinstance(layer, Neurons)
-    return filter_of(layer.bound(), readout.run.output)
-
-
-def _synapses(window: Window, state: NetworkState) -> list[Synapses]:
-    before = state.get(window.stage.source, {})
-    return synapses(window, before.get(HISTORY))
 
 
 def _started(

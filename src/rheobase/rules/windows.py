@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +23,25 @@ from rheobase.rules.base import Lesson
 from rheobase.rules.stages import Stage, by_layer
 
 SPIKES = "spikes"
+
+
+class Ran(Protocol):
+    """A stage, and what it did over some time steps.
+
+    Attributes:
+        stage: The stage.
+        run: What its neurons did.
+        states: The final states of all its modules.
+    """
+
+    @property
+    def stage(self) -> Stage: ...
+
+    @property
+    def run(self) -> Run: ...
+
+    @property
+    def states(self) -> dict[str, dict[str, Tensor]]: ...
 
 
 @dataclass
@@ -129,13 +149,14 @@ def forward(
     return done
 
 
-def seen(windows: Sequence[Window], record: Sequence[str]) -> Record:
+def seen(windows: Sequence[Ran], record: Sequence[str]) -> Record:
     """What the network did, as a `Network` says it, detached."""
     by_name = {w.stage.name: w for w in windows}
     signals = {}
     for name in record:
         layer, variable = name.split(".", 1)
-        signals[name] = by_name[layer].signal(variable).detach()
+        run = by_name[layer].run
+        signals[name] = (run.output if variable == SPIKES else run.traces[variable]).detach()
     states = {
         name: {n: x.detach() for n, x in state.items()} for w in windows for name, state in w.states.items()
     }
@@ -155,7 +176,7 @@ def judge(lesson: Lesson, record: Record) -> tuple[Tensor, dict[str, dict[str, T
 
 
 def pulls_of(
-    window: Window, pulls: Mapping[str, Mapping[str, Tensor]], steps: slice = slice(None)
+    window: Ran, pulls: Mapping[str, Mapping[str, Tensor]], steps: slice = slice(None)
 ) -> dict[str, Tensor]:
     """The derivatives by the signals of one stage, over some of the steps."""
     own = {name: pull[steps] for name, pull in pulls.get(window.stage.name, {}).items()}
