@@ -20,9 +20,10 @@ of the network whose recurrent spikes are `detach`ed; without recurrence it is t
 
 Whole sequences are learnt from at once, or in windows of K steps (the result is the same; K = 1 is the
 online form). Short windows are learnt from step by step, in one fused pass forward in time
-(`rheobase.rules.eligibility_steps`). `continuous` goes on across batches, which are then the consecutive parts of long sequences, one
-per place in the batch: state and traces are kept, so that a sequence of any length is learnt in the memory of
-a part. Parts are judged one at a time; weights may change in between, as they do online.
+(`rheobase.rules.eligibility_steps`). `continuous` goes on across batches, which are then the consecutive
+parts of long sequences, one per place in the batch: state and traces are kept, so that a sequence of any
+length is learnt in the memory of a part. Parts are judged one at a time; weights may change in between, as
+they do online.
 
 Bellec, Scherr, Subramoney, Hajek, Salaj, Legenstein & Maass, "A solution to the learning dilemma for
 recurrent networks of spiking neurons", Nature Communications 11, 3625 (2020). There, W decays as B does
@@ -81,8 +82,8 @@ class Eprop(LearningRule):
     cost: ClassVar[str] = (
         "over whole sequences as backpropagation through time, without recurrent products backward; in "
         "windows of K steps one adjoint per state variable, step by step (K up to 32) a few operations per "
-        "sample, connection and pair of state variables; memory: K steps, and a number per sample, connection "
-        "and state variable; it does not grow with T"
+        "sample, connection and pair of state variables; memory: K steps, and a number per sample, "
+        "connection and state variable; it does not grow with T"
     )
 
     feedback: Literal["symmetric", "random", "adaptive"] = option(
