@@ -63,8 +63,10 @@ def test_a_tally_is_an_epoch() -> None:
         right = torch.tensor(predicted) == torch.tensor(target)
         whole.add(torch.tensor(loss), right, torch.tensor(predicted))
         whole.add_spikes({"a": torch.tensor([1.0, 3.0])}, sample_steps=10)
+        whole.add_dependence(torch.tensor(loss / 100))
     again.restore(whole.state())
     for tally in (whole, again):
+        assert tally.dependence == pytest.approx(0.04)
         assert tally.loss == 7 / 4  # three samples at 1, one at 4
         assert tally.value == 3 / 4
         shares = tally.predicted()

@@ -53,6 +53,14 @@ def test_one_class() -> None:
     assert kinds(wrong_share, right) == [("one_class", "")]  # all of them are wrong
 
 
+def test_blind() -> None:
+    sums = tally(predicted=[1] * 10)
+    sums.add_dependence(torch.tensor(0.004))
+    assert kinds(HealthMonitor(1.0, 5.0), sums) == [("blind", "")]  # which says that it is one class, too
+    sums.add_dependence(torch.tensor(0.2))  # at one time in the epoch, they did depend on it
+    assert kinds(HealthMonitor(1.0, 5.0), sums) == [("one_class", "")]
+
+
 def test_values_have_no_classes() -> None:
     values = Tally(classes=None)
     values.add(torch.tensor(1.0), torch.zeros(4), torch.ones(4, 1))

@@ -4,6 +4,7 @@
     exploding   the loss is over 10 x, or the norm of the gradient over 1000 x, that of the first step
     silent      over half of a layer's neurons never fired in an epoch, or its mean rate is below .1 Hz
     saturated   a layer's mean is above .9 spikes per step
+    blind       answers differ by less than 1 % of their size between samples (see `training.dependence`)
     one_class   over .9 of an epoch's predictions are one class, and they are not right (classes only)
     stuck       the loss of an epoch (from the second on) is within 1 % of that of a read-out at zero
 
@@ -24,7 +25,7 @@ from rheobase.training.errors import DivergedError
 from rheobase.training.objective import to_hertz
 from rheobase.training.tally import Tally
 
-Health = Literal["nan", "exploding", "silent", "saturated", "one_class", "stuck"]
+Health = Literal["nan", "exploding", "silent", "saturated", "blind", "one_class", "stuck"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,7 @@ class Bounds:
     silent_share: float = 0.5  # of a layer's neurons
     silent_rate: float = 0.1  # Hz
     saturated: float = 0.9  # spikes per step
+    blind: float = 0.01  # of the size of the answers
     one_class: float = 0.9  # of an epoch's predictions
     stuck: float = 0.01  # of the loss of a read-out at zero
 
@@ -102,8 +104,12 @@ class HealthMonitor:
         """Look at the sums of epoch `epoch` (from 1), and be ready for the next one."""
         found = [finding for layer in tally.spikes for finding in self._layer(layer, tally)]
         b = self._bounds
-        shares = tally.predicted()
-        if shares is not None and self._one_class(float(shares.max()), tally.value):
+        shares, dependence = tally.predicted(), tally.dependence
+        if dependence is not None and dependence < b.blind:  # then that it is one class says nothing more
+            text = f"answers hardly depend on the input (they differ by {dependence:.1%} between samples)"
+            remedy = "raise the initial weights (gain, initial_rate), lower biases, or lengthen tau_m"
+            found.append(Finding("blind", "", f"{text}; {remedy}"))
+        elif shares is not None and self._one_class(float(shares.max()), tally.value):
             text = f"class {int(shares.argmax())} is predicted for {float(shares.max()):.0%} of the samples"
             found.append(
                 Finding("one_class", "", f"{text}; see that the read-out fires, or lower the learning rate")

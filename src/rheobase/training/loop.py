@@ -36,6 +36,7 @@ from rheobase.training.checkpoint import Checkpoint, write_checkpoint
 from rheobase.training.clock import Clock
 from rheobase.training.console import Console, rates_text
 from rheobase.training.course import Course
+from rheobase.training.dependence import dependence
 from rheobase.training.errors import DivergedError, Interrupted
 from rheobase.training.evaluate import measure
 from rheobase.training.experiment import Experiment
@@ -265,6 +266,9 @@ class Trainer:
         self._tally.add(outcome.loss, scores, predictions)
         if watched:
             rates = self._count(outcome, len(indices), lesson.inputs.shape[0])
+            found = dependence(self.objective.scores(outcome.record), batch, classes=self.objective.classes)
+            if found is not None:
+                self._tally.add_dependence(found)
             self._log_step(loss, float(scores.float().mean()), rates, rate, log, board, console)
 
     def _lesson(self, indices: Tensor, watched: bool) -> tuple[Lesson, Batch]:

@@ -31,6 +31,7 @@ class Tally:
         self._losses: list[Tensor] = []  # one number per batch
         self._scores: list[Tensor] = []  # the metric of each sample, float64 [B] per batch
         self._predictions: list[Tensor] = []  # predicted classes, int64 [...] per batch
+        self._dependences: list[Tensor] = []  # of logged steps, a scalar each
 
     def add(self, loss: Tensor, scores: Tensor, predictions: Tensor) -> None:
         """Add a batch: its mean loss, the metric of each sample `[B]`, and its predictions."""
@@ -45,6 +46,15 @@ class Tally:
         for layer, count in counts.items():
             before = self.spikes.get(layer)
             self.spikes[layer] = count.double() if before is None else before + count
+
+    def add_dependence(self, dependence: Tensor) -> None:
+        """Add how much answers depended on the input in a batch."""
+        self._dependences.append(dependence)
+
+    @property
+    def dependence(self) -> float | None:
+        """How much answers depended on the input, at most; None where that was never to be seen."""
+        return float(torch.stack(self._dependences).max()) if self._dependences else None
 
     @property
     def loss(self) -> float:
@@ -73,12 +83,14 @@ class Tally:
         if not self._losses:
             return {}
         predictions = {"predictions": torch.cat(self._predictions)} if self._predictions else {}
+        dependences = {"dependences": torch.stack(self._dependences)} if self._dependences else {}
         return {
             "losses": torch.stack(self._losses),
             "scores": torch.cat(self._scores),
             "sizes": torch.tensor([len(scores) for scores in self._scores]),
             "watched": torch.tensor(self.watched),
             **predictions,
+            **dependences,
             **{f"spikes/{layer}": count for layer, count in self.spikes.items()},
         }
 
@@ -91,4 +103,5 @@ class Tally:
         self._losses = list(torch.unbind(state["losses"]))
         self._scores = list(torch.split_with_sizes(state["scores"], sizes))
         self._predictions = [state["predictions"]] if "predictions" in state else []
+        self._dependences = list(torch.unbind(state["dependences"])) if "dependences" in state else []
         self.spikes = {k.removeprefix("spikes/"): v for k, v in state.items() if k.startswith("spikes/")}
