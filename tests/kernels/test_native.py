@@ -14,7 +14,7 @@ import torch
 
 from rheobase.kernels import cache, threads
 from rheobase.kernels.cache import Kernel
-from rheobase.kernels.native import table, types_of
+from rheobase.kernels.native import pack
 
 SOURCE = """
 import numba
@@ -92,13 +92,22 @@ def test_a_kernel_may_make_arrays() -> None:
 
 
 def test_slots() -> None:
-    x = np.ones((2, 3))
-    assert types_of([x, np.float32(0.5), True, 4]) == ("f8 2", "f4 0", "i", "i")
-    slots = table([x, np.float32(0.5), 4], 1, 2, 9)
-    assert slots.tolist()[:5] == [0, 0, 1, 2, 9]
-    assert slots.tolist()[5:] == [x.ctypes.data, 2, 3, int(np.float64(0.5).view(np.int64)), 4]
-    with pytest.raises(ValueError, match=r"strides .*, wanted a contiguous one"):
-        table([x.T], 0, 1, 1)
+    x, y = np.ones((2, 3)), torch.ones(4, dtype=torch.bool)
+    call = pack([x, y, np.float32(0.5), True, 4])
+    assert call.types == ("f8 2", "b1 1", "f4 0", "i", "i")
+    slots = list(call.slots(1, 2, 9))
+    assert slots[:5] == [0, 0, 1, 2, 9]
+    half = int(np.float64(0.5).view(np.int64))
+    assert slots[5:] == [x.ctypes.data, 2, 3, y.data_ptr(), 4, half, 1, 4]
+    for across, kind in ((x.T, "an array"), (torch.from_numpy(x).t(), "a tensor")):
+        with pytest.raises(ValueError, match=rf"{kind} with strides .*, wanted a contiguous one"):
+            pack([across])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8])
+def test_a_tensor_and_its_array_are_the_same_argument(dtype: torch.dtype) -> None:
+    x = torch.arange(6).to(dtype).reshape(2, 3)
+    assert pack([x]) == pack([x.numpy()])
 
 
 def test_loading_needs_no_numba() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rheobase.kernels import events, outer, products, threads
+from rheobase.kernels import events, outer, panels, products, threads
 from rheobase.kernels.products import FEW, LARGE, linear, prefers_onednn
 
 SHAPES = [(5, 16, 3), (7, 7, 4), (9, 50, 1), (1, 31, 5), (33, 130, 60)]
@@ -75,6 +75,46 @@ def test_products_with_events(shape: tuple[int, int, int], density: float, dtype
 def test_outer_products_in_panels_of_every_width(outputs: int, dtype: torch.dtype) -> None:
     x, gradient = sparse(150, 18, 0.2, dtype), normal(150, outputs, seed=2, dtype=dtype)
     check(outer.weight_gradient(gradient, x), gradient.double().t() @ x.double(), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [*SHAPES, (40, 33, 200), (16, 48, 128)])
+def test_panels(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    rows, columns, outputs = shape
+    x, weight = sparse(rows, columns, 0.2, dtype), normal(outputs, columns, seed=1, dtype=dtype)
+    gradient, bias = normal(rows, outputs, seed=2, dtype=dtype), normal(outputs, seed=3, dtype=dtype)
+    results = []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        by_weight = panels.weight_gradient(gradient, x)
+        out = torch.full((rows, outputs), float("nan"), dtype=dtype)
+        assert panels.multiply(x, weight, bias, out) is out
+        assert torch.equal(out[-1], bias)
+        check(out, functional.linear(x.double(), weight.double(), bias.double()), dtype)
+        check(by_weight, gradient.double().t() @ x.double(), dtype)
+        results.append((out, by_weight))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    events_sums = events.multiply(x, weight, bias, torch.empty_like(results[0][0]))
+    assert torch.equal(events_sums, results[0][0])  # the same sums in the same order
+
+
+@pytest.mark.parametrize(
+    ("shape", "density", "dtype", "expected"),
+    [
+        ((128, 784, 1000), 0.2, torch.float32, True),
+        ((128, 784, 1000), 0.2, torch.float64, True),
+        ((128, 784, 1000), 0.5, torch.float32, False),
+        ((128, 784, 1000), 0.2, torch.float16, False),
+        ((4, 784, 1000), 0.2, torch.float32, False),  # too few rows to turn the weights for
+        ((4000, 784, 1000), 0.01, torch.float32, False),  # the work of `events`
+        ((128, 784, 10), 0.2, torch.float32, False),
+    ],
+)
+def test_when_panels_are_worth_it(
+    shape: tuple[int, int, int], density: float, dtype: torch.dtype, expected: bool
+) -> None:
+    rows, columns, outputs = shape
+    assert panels.worth_listing(sparse(rows, columns, density, dtype), outputs) is expected
 
 
 def test_only_negative_zeros() -> None:
@@ -180,6 +220,8 @@ def test_the_paths_are_taken_where_they_should(monkeypatch: pytest.MonkeyPatch) 
         (events, "multiply"),
         (events, "weight_gradient"),
         (outer, "weight_gradient"),
+        (panels, "multiply"),
+        (panels, "weight_gradient"),
         (products, "_onednn"),
     ]
     for module, name in spied:
@@ -202,6 +244,9 @@ def test_the_paths_are_taken_where_they_should(monkeypatch: pytest.MonkeyPatch) 
     assert paths(rows_with(100), 60) == ["products._onednn", "products._onednn"]
     assert paths(rows_with(40), 60) == ["products._onednn", "outer.weight_gradient"]
     assert paths(rows_with(100)[:512], 60) == []
+    images = sparse(128, 784, 0.2, torch.float32)
+    assert paths(images, 1000) == ["panels.multiply", "panels.weight_gradient"]
+    assert paths(images, 10) == ["products._onednn"]
 
 
 def force_events(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rheobase.files import cache_root, write_bytes, write_text
-from rheobase.kernels.native import load, table, target_key, types_of
+from rheobase.kernels.native import load, pack, target_key
 from rheobase.kernels.threads import part_size, run_team, threads_for
 
 
@@ -66,22 +66,24 @@ class Kernel:
         """Call the function with `args` on all of `range(size)`, on as many threads as are worth it.
 
         Args:
-            args: Contiguous arrays, typed numbers and integers, without thread and part.
+            args: Contiguous tensors and arrays, typed numbers and integers, without thread and part.
             size: Length of the range.
             work: Updates (columns x steps), by which the number of threads is chosen.
         """
-        entry = self._entry(types_of(args))
+        call = pack(args)
+        entry = self._entry(call.types)
         threads = threads_for(size, work)
-        slots = table(args, 0, part_size(size, threads), size)
-        run_team(entry, slots.ctypes.data, threads)
+        slots = call.slots(0, part_size(size, threads), size)
+        run_team(entry, slots.buffer_info()[0], threads)
 
     def prepare(self, *args: Any) -> Callable[..., None]:
         """The function of all its arguments, compiled for arguments of these types."""
-        entry = self._entry(types_of(args[:-2]))
+        entry = self._entry(pack(args[:-2]).types)
 
         def call(*args: Any) -> None:
             low, high = args[-2:]
-            entry(table(args[:-2], low, max(high - low, 1), high).ctypes.data)
+            slots = pack(args[:-2]).slots(low, max(high - low, 1), high)
+            entry(slots.buffer_info()[0])
 
         return call
 

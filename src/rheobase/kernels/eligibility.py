@@ -30,6 +30,7 @@ from rheobase.kernels.cache import Kernel
 from rheobase.kernels.derivatives import Derivatives, Entry
 from rheobase.kernels.eligibility_source import Form, Kind, eligibility_source
 from rheobase.kernels.jacobian import EMITTED, FILTERED, INPUT
+from rheobase.kernels.native import NUMBER
 from rheobase.kernels.passes import NAMES
 from rheobase.kernels.workspace import empty, zeros
 
@@ -86,7 +87,7 @@ def follow(
     batch, width = seen.shape[1:]
     names = [*derivatives.states, *(f"{FILTERED}{v}" for v in filtered.variables)]
     columns = len(derivatives.inputs) * size
-    number = seen.numpy().dtype.type
+    number = NUMBER[seen.dtype]
     factors = _factors(derivatives, filtered)
     places = {EMITTED: "e"} | {
         n: f"s{i}" if i < len(derivatives.states) else f"f{i - len(derivatives.states)}"
@@ -105,13 +106,13 @@ def follow(
     full = (columns, batch, len(names), width)
     before = zeros(full, seen.dtype, seen.device) if traces is None else traces.contiguous()
     after, total = empty(full, seen.dtype), seen.new_empty(columns, width)
-    arrays: list[Any] = [seen.contiguous().numpy(), 0 if delay is None else delay.contiguous().numpy()]
+    arrays: list[Any] = [seen.contiguous(), 0 if delay is None else delay.contiguous()]
     arrays += [
-        value.detach().to(seen.dtype).contiguous().numpy() if isinstance(value, Tensor) else number(value)
+        value.detach().to(seen.dtype).contiguous() if isinstance(value, Tensor) else number(value)
         for value in factors.values()
     ]
-    arrays += [signal.detach().contiguous().numpy() for signal in given.values()]
-    arrays += [before.numpy(), after.numpy(), total.numpy(), size, len(seen) - steps]
+    arrays += [signal.detach().contiguous() for signal in given.values()]
+    arrays += [before, after, total, size, len(seen) - steps]
     _kernel(form).run([*arrays, steps], size, steps * batch * columns * width)
     return total, after
 

@@ -32,7 +32,7 @@ WORTHWHILE = 1 << 17  # elements of x below which a dense product is always take
 PARTS = 8  # partial sums of the weight gradient, as far as memory allows
 PARTIAL_SIZE = 1 << 22  # elements of all partial sums together
 
-_BITS = {torch.float32: np.uint32, torch.float64: np.uint64}
+BITS = {torch.float32: np.uint32, torch.float64: np.uint64}
 
 
 def worth_gathering(x: Tensor, outputs: int) -> bool:
@@ -50,9 +50,18 @@ def density(x: Tensor) -> float:
 
     1 where nothing here can serve: another device, another type, or too few values to be worth a look.
     """
-    if x.device.type != "cpu" or x.dtype not in _BITS or x.numel() < WORTHWHILE:
+    if x.device.type != "cpu" or x.dtype not in BITS or x.numel() < WORTHWHILE:
         return 1.0
-    rows = x[:: max(x.shape[0] // SAMPLED, 1)]
+    return share_of_events(x, SAMPLED)
+
+
+def share_of_events(x: Tensor, sampled: int) -> float:
+    """The share of values that are not zero in about `sampled` of the rows.
+
+    >>> share_of_events(torch.eye(4), 2)
+    0.25
+    """
+    rows = x[:: max(x.shape[0] // sampled, 1)]
     return int(torch.count_nonzero(rows)) / rows.numel()
 
 
@@ -65,7 +74,7 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Ten
     start = x.new_zeros(outputs) if bias is None else bias.contiguous()
     sums = np.zeros((torch.get_num_threads(), columns.shape[1]), columns.numpy().dtype)
     row, found = _row(x)
-    arrays = [x.numpy(), columns.numpy(), start.numpy(), out.numpy(), row, sums, found]
+    arrays = [x, columns, start, out, row, sums, found]
     _kernel("gather").run(arrays, x.shape[0], x.numel())
     return out
 
@@ -76,9 +85,9 @@ def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     size = x.shape[1] * gradient.shape[1]
     parts = max(min(PARTS, PARTIAL_SIZE // size, x.shape[0]), 1)
     sums = empty((parts, x.shape[1], gradient.shape[1]), x.dtype).zero_()
-    values, bits, by_out = x.numpy(), x.numpy().view(_BITS[x.dtype]), gradient.numpy()
+    bits = x.numpy().view(BITS[x.dtype])
     _kernel("scatter").run(
-        [bits, values, by_out, sums.numpy(), np.empty((torch.get_num_threads(), x.shape[1] + 1), np.int32)],
+        [bits, x, gradient, sums, np.empty((torch.get_num_threads(), x.shape[1] + 1), np.int32)],
         parts,
         x.numel(),
     )

@@ -40,7 +40,7 @@ TAPS = 4  # sums that `add_taps` makes side by side
 TOGETHER = 4  # vectors that `something` looks at
 
 
-class _Emit:
+class Emit:
     """LLVM code for vectors of one floating-point type."""
 
     def __init__(self, context: Any, builder: Any, kind: Any) -> None:
@@ -98,7 +98,7 @@ def _int32(value: int) -> Any:
     return ir.Constant(ir.IntType(32), value)
 
 
-def _int64(value: int) -> Any:
+def int64(value: int) -> Any:
     return ir.Constant(ir.IntType(64), value)
 
 
@@ -106,7 +106,7 @@ def _add_rows(width: int) -> Any:
     @intrinsic
     def add(typing: Any, found: Any, count: Any, values: Any, weights: Any, column: Any, out: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            e = _Emit(context, builder, values.dtype)
+            e = Emit(context, builder, values.dtype)
             found_at = e.array(found, args[0]).data
             values_at = e.array(values, args[2]).data
             target = e.pointer(out, args[5], args[4])
@@ -132,10 +132,10 @@ def _multiply(rows: int, width: int) -> Any:
         typing: Any, x: Any, row: Any, found: Any, count: Any, weights: Any, column: Any, out: Any, to: Any
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            e = _Emit(context, builder, x.dtype)
+            e = Emit(context, builder, x.dtype)
             found_at = e.array(found, args[2]).data
-            samples = [_int64(s) for s in range(rows)]
-            left = [e.pointer(x, args[0], builder.add(args[1], s), _int64(0)) for s in samples]
+            samples = [int64(s) for s in range(rows)]
+            left = [e.pointer(x, args[0], builder.add(args[1], s), int64(0)) for s in samples]
             target = [e.pointer(out, args[6], builder.add(args[7], s), args[5]) for s in samples]
             sums = e.registers(rows * width, lambda i: e.load(target[i // width], i % width))
             with cgutils.for_range(builder, args[3]) as loop:
@@ -245,7 +245,7 @@ def add_taps(
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = _Emit(context, builder, weights.dtype)
+        e = Emit(context, builder, weights.dtype)
         weights_at, offsets_at = e.array(weights, args[0]).data, e.array(offsets, args[1]).data
         start = builder.gep(e.array(source, args[4]).data, [args[5]])
         sums = e.registers(TAPS, lambda _: ir.Constant(e.vector, None))
@@ -256,14 +256,14 @@ def add_taps(
             value = e.load(builder.gep(start, [by]))
             builder.store(e.fma(factor, value, builder.load(total)), total)
 
-        rounds = builder.sdiv(builder.sub(args[3], args[2]), _int64(TAPS))
+        rounds = builder.sdiv(builder.sub(args[3], args[2]), int64(TAPS))
         with cgutils.for_range(builder, rounds) as loop:
-            q = builder.add(args[2], builder.mul(loop.index, _int64(TAPS)))
+            q = builder.add(args[2], builder.mul(loop.index, int64(TAPS)))
             for i, total in enumerate(sums):
-                add(builder.add(q, _int64(i)), total)
-        done = builder.add(args[2], builder.mul(rounds, _int64(TAPS)))
+                add(builder.add(q, int64(i)), total)
+        done = builder.add(args[2], builder.mul(rounds, int64(TAPS)))
         for i, total in enumerate(sums[:-1]):
-            q = builder.add(done, _int64(i))
+            q = builder.add(done, int64(i))
             with builder.if_then(builder.icmp_signed("<", q, args[3])):
                 add(q, total)
         values = [builder.load(total) for total in sums]
@@ -284,18 +284,18 @@ def find(typing: Any, row: Any, size: Any, found: Any) -> Any:
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = _Emit(context, builder, row.dtype)
+        e = Emit(context, builder, row.dtype)
         start = e.array(row, args[0]).data
         target = e.array(found, args[2]).data
-        count = cgutils.alloca_once_value(builder, _int64(0))
+        count = cgutils.alloca_once_value(builder, int64(0))
         bits = ir.IntType(e.lanes)
         mask = cgutils.alloca_once(builder, bits)
         trailing = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(bits, [bits, ir.IntType(1)]), f"llvm.cttz.i{e.lanes}"
         )
-        blocks = builder.udiv(builder.add(args[1], _int64(e.lanes - 1)), _int64(e.lanes))
+        blocks = builder.udiv(builder.add(args[1], int64(e.lanes - 1)), int64(e.lanes))
         with cgutils.for_range(builder, blocks) as loop:
-            first = builder.mul(loop.index, _int64(e.lanes))
+            first = builder.mul(loop.index, int64(e.lanes))
             vector = e.load(builder.gep(start, [first]))
             zeros = ir.Constant(e.vector, None)
             builder.store(builder.bitcast(builder.fcmp_unordered("!=", vector, zeros), bits), mask)
@@ -327,7 +327,7 @@ def something(typing: Any, row: Any, first: Any) -> Any:
     """Whether any of the `TOGETHER` vectors of the flat `row` from `first` on holds a number but zero."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = _Emit(context, builder, row.dtype)
+        e = Emit(context, builder, row.dtype)
         at = builder.gep(e.array(row, args[0]).data, [args[1]])
         zeros = ir.Constant(e.vector, None)
         differ = [builder.fcmp_unordered("!=", e.load(at, i), zeros) for i in range(TOGETHER)]
@@ -342,7 +342,7 @@ def keep(typing: Any, row: Any, column: Any, kept: Any, to: Any) -> Any:
     """Copy `ROWS` values of the flat `row` to the flat `kept`; 1 if one of them is not zero, 0 if none."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = _Emit(context, builder, row.dtype)
+        e = Emit(context, builder, row.dtype)
         few = ir.VectorType(e.scalar, ROWS)
         source = builder.gep(e.array(row, args[0]).data, [args[1]])
         target = builder.gep(e.array(kept, args[2]).data, [args[3]])
@@ -362,19 +362,19 @@ def _add_outer(width: int) -> Any:
         typing: Any, found: Any, count: Any, kept: Any, panel: Any, out: Any, row: Any, column: Any
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            e = _Emit(context, builder, kept.dtype)
+            e = Emit(context, builder, kept.dtype)
             found_at, kept_at = e.array(found, args[0]).data, e.array(kept, args[2]).data
             panel_at = e.array(panel, args[3]).data
-            target = [e.pointer(out, args[4], builder.add(args[5], _int64(s)), args[6]) for s in range(ROWS)]
+            target = [e.pointer(out, args[4], builder.add(args[5], int64(s)), args[6]) for s in range(ROWS)]
             sums = e.registers(ROWS * width, lambda i: e.load(target[i // width], i % width))
             with cgutils.for_range(builder, args[1]) as loop:
                 r = builder.sext(builder.load(builder.gep(found_at, [loop.index])), ir.IntType(64))
-                at = builder.gep(panel_at, [builder.mul(r, _int64(width * e.lanes))])
+                at = builder.gep(panel_at, [builder.mul(r, int64(width * e.lanes))])
                 right = [e.load(at, i) for i in range(width)]
-                left = builder.gep(kept_at, [builder.mul(loop.index, _int64(ROWS))])
+                left = builder.gep(kept_at, [builder.mul(loop.index, int64(ROWS))])
                 for i, total in enumerate(sums):
                     if i % width == 0:
-                        factor = e.splat(builder.load(builder.gep(left, [_int64(i // width)])))
+                        factor = e.splat(builder.load(builder.gep(left, [int64(i // width)])))
                     builder.store(e.fma(factor, right[i % width], builder.load(total)), total)
             for i, total in enumerate(sums):
                 e.store(builder.load(total), target[i // width], i % width)

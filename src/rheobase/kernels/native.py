@@ -14,19 +14,34 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import struct
+from array import array
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
+import torch
+from torch import Tensor
 
 HEAD = 5
 
-Slots = np.ndarray[Any, np.dtype[np.int64]]
+#: Numbers of a tensor's type, as kernels take them.
+NUMBER: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
+
 Entry = Any  # a ctypes function of one address; it lets go of the GIL while it runs
 
+_NAMES = {
+    torch.float32: "f4",
+    torch.float64: "f8",
+    torch.int32: "i4",
+    torch.int64: "i8",
+    torch.uint8: "u1",
+    torch.bool: "b1",
+}
+_INTEGER, _DOUBLE = struct.Struct("q"), struct.Struct("d")
 _PROTOTYPE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -87,32 +102,58 @@ def _provide_numba_runtime() -> None:
             llvm.add_symbol(name if name.startswith(prefix) else prefix + name, address)
 
 
-def types_of(args: Sequence[Any]) -> tuple[str, ...]:
-    """The type of each argument, as `rheobase.kernels.compiler.compile_object` takes them.
+class Call(NamedTuple):
+    """The arguments of a kernel, as its entry takes them.
 
-    >>> types_of([np.zeros((2, 3), np.float32), np.float32(1), 7])
-    ('f4 2', 'f4 0', 'i')
+    Attributes:
+        types: The type of each, as `rheobase.kernels.compiler.compile_object` takes them.
+        values: The slots behind the head.
     """
-    return tuple(
-        f"{x.dtype.str[1:]} {x.ndim}" if isinstance(x, (np.ndarray, np.floating)) else "i" for x in args
-    )
+
+    types: tuple[str, ...]
+    values: list[int]
+
+    def slots(self, first: int, part: int, end: int) -> array[int]:
+        """All slots, for `range(first, end)` in parts."""
+        return array("q", (0, 0, first, part, end, *self.values))
 
 
-def table(args: Sequence[Any], first: int, part: int, end: int) -> Slots:
-    """The slots for these arguments and `range(first, end)` in parts.
+def pack(args: Sequence[Any]) -> Call:
+    """Tensors and arrays by their addresses and shapes, typed numbers by their bits, all else as integers.
+
+    The caller keeps the arguments alive while the kernel runs.
 
     Raises:
-        ValueError: If an array is not contiguous.
+        ValueError: If a tensor or an array is not contiguous.
+
+    >>> pack([torch.zeros(2, 3), np.float32(1), 7]).types
+    ('f4 2', 'f4 0', 'i')
     """
-    values: list[int] = [0, 0, first, part, end]
+    types: list[str] = []
+    values: list[int] = []
     for x in args:
-        if isinstance(x, np.ndarray):
+        if isinstance(x, Tensor):
+            if not x.is_contiguous():
+                raise ValueError(f"got a tensor with strides {x.stride()}, wanted a contiguous one")
+            types.append(_type(x.dtype, x.dim()))
+            values.append(x.data_ptr())
+            values.extend(x.shape)
+        elif isinstance(x, np.ndarray):
             if not x.flags.c_contiguous:
                 raise ValueError(f"got an array with strides {x.strides}, wanted a contiguous one")
+            types.append(_type(x.dtype, x.ndim))
             values.append(x.__array_interface__["data"][0])
             values.extend(x.shape)
         elif isinstance(x, np.floating):
-            values.append(int(np.float64(x).view(np.int64)))
+            types.append(_type(x.dtype, 0))
+            values.append(_INTEGER.unpack(_DOUBLE.pack(x))[0])
         else:
+            types.append("i")
             values.append(int(x))
-    return np.array(values, np.int64)
+    return Call(tuple(types), values)
+
+
+@functools.cache
+def _type(dtype: Any, dimensions: int) -> str:
+    name = _NAMES[dtype] if isinstance(dtype, torch.dtype) else dtype.str[1:]
+    return f"{name} {dimensions}"

@@ -15,30 +15,26 @@ add_outer: Any = microkernels.add_outer
 keep: Any = microkernels.keep
 
 
-@numba.njit(nogil=True, error_model="numpy")
-def outer(
-    x: Array,  # shape: [M, K]
-    gradient: Array,  # shape: [M, N]
-    out: Array,  # shape: [whole blocks of K, padded N], zeros
-    groups: int,
-    found_of: Array,  # shape: [threads, blocks, rows of a chunk + 1]
-    kept_of: Array,  # shape: [threads, blocks, (rows of a chunk + 1) * ROWS]
-    counts_of: Array,  # shape: [threads, blocks]
-    panel_of: Array,  # shape: [threads, rows of a chunk * PRODUCT vectors]
-    thread: int,
-    low: int,
-    high: int,
+@numba.njit(nogil=True, error_model="numpy", inline="never")
+def _add_part(
+    x: Array,
+    gradient: Array,
+    start: int,
+    end: int,
+    out: Array,
+    first: int,
+    last: int,
+    found: Array,
+    kept: Array,
+    counts: Array,
+    panel: Array,
 ) -> None:
-    """Rows of `out` that belong to some groups of blocks: chunk after chunk, panel after panel."""
-    found, kept, counts, panel = found_of[thread], kept_of[thread], counts_of[thread], panel_of[thread]
-    inputs, outputs, chunk = x.shape[1], gradient.shape[1], found_of.shape[2] - 1
-    blocks, lanes = out.shape[0] // ROWS, BYTES // x.itemsize
-    whole = inputs // ROWS
-    first, last = low * blocks // groups, high * blocks // groups
+    """Rows from `start` to `end`, blocks from `first` to `last`: chunk after chunk, panel after panel."""
+    inputs, outputs, chunk = x.shape[1], gradient.shape[1], found.shape[1] - 1
+    lanes, whole = BYTES // x.itemsize, inputs // ROWS
     # Ranges with a step of their own may raise, for which an object file would need Numba.
-    start = 0
-    while start < x.shape[0]:
-        rows = min(chunk, x.shape[0] - start)
+    while start < end:
+        rows = min(chunk, end - start)
         for b in range(first, last):
             counts[b] = 0
         for r in range(rows):
@@ -70,3 +66,37 @@ def outer(
                 add_outer(found[b], counts[b], kept[b], panel, width // lanes, out, b * ROWS, column)
             column += width
         start += rows
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def outer(
+    x: Array,  # shape: [M, K]
+    gradient: Array,  # shape: [M, N]
+    out_of: Array,  # shape: [parts, whole blocks of K, padded N], zeros
+    groups: int,
+    found_of: Array,  # shape: [threads, blocks, rows of a chunk + 1]
+    kept_of: Array,  # shape: [threads, blocks, (rows of a chunk + 1) * ROWS]
+    counts_of: Array,  # shape: [threads, blocks]
+    panel_of: Array,  # shape: [threads, rows of a chunk * PRODUCT vectors]
+    thread: int,
+    low: int,
+    high: int,
+) -> None:
+    """Parts of the rows of X, each with some groups of its blocks of columns."""
+    parts = out_of.shape[0]
+    for task in range(low, high):
+        part, group = task // groups, task % groups
+        blocks = out_of.shape[1] // ROWS
+        _add_part(
+            x,
+            gradient,
+            part * x.shape[0] // parts,
+            (part + 1) * x.shape[0] // parts,
+            out_of[part],
+            group * blocks // groups,
+            (group + 1) * blocks // groups,
+            found_of[thread],
+            kept_of[thread],
+            counts_of[thread],
+            panel_of[thread],
+        )

@@ -50,7 +50,7 @@ class NeuronsThenDense(torch.autograd.Function):
             *(grid.view(s) for s in state),
             *grid.coefficients(coefficients, current.dtype),
             _padded(weight),
-            sums.numpy(),
+            sums,
             *(grid.view(s) for s in last),
             *_working_memory(len(state) + 1, steps, grid.columns, current.dtype, [current.dtype]),
             steps,
@@ -92,11 +92,11 @@ class NeuronsThenDense(torch.autograd.Function):
             *(grid.view(s) for s in state),
             *grid.coefficients(coefficients, current.dtype),
             _padded(weight),
-            by_sums.contiguous().numpy(),
+            by_sums.contiguous(),
             *(grid.view(x) for x in lam),
             *(grid.over_time(x) for x in filled),
             *(grid.view(x) for x in by_state),
-            by_weight.numpy(),
+            by_weight,
             *(grid.over_time(x[None]) for x in by_tensor),
             *_working_memory(rows, steps, grid.columns, current.dtype, [current.dtype] * 2 + saved_types),
             steps,
@@ -111,18 +111,18 @@ def _whole_lines(columns: int) -> int:
     return -(-columns // LINE) * LINE
 
 
-def _padded(weight: Tensor) -> Any:
+def _padded(weight: Tensor) -> Tensor:
     """The weights, with rows of whole cache lines."""
     padded = weight.new_zeros((weight.shape[0], _whole_lines(weight.shape[1])))
     padded[:, : weight.shape[1]] = weight.detach()
-    return padded.numpy()
+    return padded
 
 
 def _working_memory(
     carried: int, steps: int, columns: int, dtype: torch.dtype, over_time: list[torch.dtype]
-) -> list[Any]:
+) -> list[Tensor]:
     """What a thread works in: `carried` rows, and arrays over all steps of a chunk of columns."""
     threads = torch.get_num_threads()
     size = min(max(64, min(1024, CACHED // steps // LINE * LINE)), _whole_lines(columns))
     buffers = torch.empty((threads, carried, size), dtype=dtype)
-    return [buffers.numpy(), *(empty((threads, steps, size), kind).numpy() for kind in over_time)]
+    return [buffers, *(empty((threads, steps, size), kind) for kind in over_time)]

@@ -12,11 +12,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rheobase.kernels.cache import Kernel
+from rheobase.kernels.native import NUMBER
 from rheobase.kernels.program import Program
 from rheobase.kernels.source import CHUNK, Incoming
 from rheobase.kernels.workspace import empty
@@ -45,26 +45,26 @@ class Grid:
         grid.rows, grid.columns = shape[0], math.prod(shape[1:])
         return grid
 
-    def view(self, x: Tensor) -> Any:
-        """`[B, N]` as a NumPy array `[R, C]`."""
-        return x.detach().reshape(self.rows, self.columns).numpy()
+    def view(self, x: Tensor) -> Tensor:
+        """`[B, N]` as `[R, C]`."""
+        return x.detach().reshape(self.rows, self.columns)
 
-    def over_time(self, x: Tensor, ports: int = 1) -> Any:
-        """`[T, B, N]` as a NumPy array `[T, R, C]`; the input of neurons with P inputs as `[T, R, P * C]`."""
-        return x.detach().reshape(x.shape[0], self.rows, ports * self.columns).numpy()
+    def over_time(self, x: Tensor, ports: int = 1) -> Tensor:
+        """`[T, B, N]` as `[T, R, C]`; the input of neurons with P inputs as `[T, R, P * C]`."""
+        return x.detach().reshape(x.shape[0], self.rows, ports * self.columns)
 
     def run(self, kernel: Kernel, arrays: list[Any], states: int, steps: int) -> None:
         """Call the kernel on all rows and columns, on as many threads as are worth it."""
         size = self.rows if self.rows > 1 else self.columns
         carried = max(states, 1)
-        buffers = np.empty((torch.get_num_threads(), carried, CHUNK), arrays[0].dtype)
+        buffers = torch.empty((torch.get_num_threads(), carried, CHUNK), dtype=arrays[0].dtype)
         kernel.run([*arrays, buffers, steps], size, self.rows * self.columns * steps)
 
     def coefficients(self, values: Sequence[Any], dtype: torch.dtype) -> list[Any]:
         """Coefficients as the kernels take them: typed numbers and flat arrays."""
-        number = torch.empty((), dtype=dtype).numpy().dtype.type
+        number = NUMBER[dtype]
         return [
-            v.detach().to(dtype).reshape(-1).contiguous().numpy()
+            v.detach().to(dtype).reshape(-1).contiguous()
             if kind == "v"
             else number(v.item() if isinstance(v, Tensor) else v)
             for kind, v in zip(self.kinds, values, strict=True)
@@ -157,7 +157,7 @@ def run_backward(
     gradients = [grid.over_time(g.contiguous()) for g in by_traces if g is not None]
     numbers = []
     if by_emitted is not None and uniform:
-        numbers.append(by_emitted.numpy()[(0,) * by_emitted.dim()])
+        numbers.append(NUMBER[dtype](by_emitted[(0,) * by_emitted.dim()].item()))
     elif by_emitted is not None:
         gradients.insert(0, grid.over_time(by_emitted.contiguous()))
     lam = [emitted.new_zeros(shape) if g is None else g.contiguous() for g in by_state]

@@ -7,6 +7,7 @@ torch multiplies with MKL or with oneDNN, which it both contains. Neither is bes
 - On AMD processors with AVX-512, MKL does not use it: 220 against 430 to 480 GFLOP/s (128 x 784 by
   784 x 1000, its weight gradient, and 8000 x 512 by 512 x 512, two cores of a Zen 5).
 - Where few inputs are not zero (spikes), adding the weights of those beats both (see `events`).
+- Where a small batch of inputs with many zeros meets a large layer, panels of its weights do (see `panels`).
 - Weight gradients of spikes are sums of outer products with most of their factors zero (see `outer`).
 
 The choice depends on the shapes, the share of zeros and the processor, never on a timing, so that a
@@ -23,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rheobase.kernels import events, outer
+from rheobase.kernels import events, outer, panels
 from rheobase.kernels.workspace import empty
 
 FEW = 32  # outputs up to which oneDNN is preferred on any processor
@@ -81,13 +82,16 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None 
         result = torch.nn.functional.linear(x, weight, bias)
         return result if out is None else out.copy_(result)
     sparse = events.worth_gathering(x, weight.shape[0])
-    if not sparse and prefers_onednn(x.shape[0], x.shape[1], weight.shape[0], x.dtype):
+    listed = not sparse and panels.worth_listing(x, weight.shape[0])
+    if not sparse and not listed and prefers_onednn(x.shape[0], x.shape[1], weight.shape[0], x.dtype):
         product = _onednn(x.contiguous(), weight.contiguous(), bias)
         return product if out is None else out.copy_(product)
     if out is None:
         out = empty((x.shape[0], weight.shape[0]), x.dtype)
     if sparse:
         return events.multiply(x, weight, bias, out)
+    if listed:
+        return panels.multiply(x, weight, bias, out)
     if bias is None:
         return torch.mm(x, weight.t(), out=out)
     return torch.addmm(bias, x, weight.t(), out=out)
@@ -142,6 +146,8 @@ def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
             return events.weight_gradient(gradient, x)
         if density < outer.limit(amd_with_avx512()):
             return outer.weight_gradient(gradient, x)
+        if panels.worth_listing(x, outputs):
+            return panels.weight_gradient(gradient, x)
     if not _transposed_onednn(rows, inputs, outputs, x):
         return gradient.t() @ x
     # oneDNN wants its first factor's rows side by side, and would make fresh memory for them.

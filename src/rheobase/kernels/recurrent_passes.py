@@ -18,6 +18,7 @@ from torch import Tensor
 from rheobase.kernels.adjoint import adjoint
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.connections import Connections, Way, history_gradient, weight_gradient
+from rheobase.kernels.native import NUMBER
 from rheobase.kernels.passes import NAMES, chunks, reduce_to
 from rheobase.kernels.products import weight_gradient as product
 from rheobase.kernels.program import PROGRAMS, Program
@@ -65,11 +66,11 @@ class Population:
 
     def arguments(self, dtype: torch.dtype) -> list[Any]:
         """The coefficients, typed."""
-        number = torch.empty((), dtype=dtype).numpy().dtype.type
+        number = NUMBER[dtype]
         values: list[Any] = []
         for c in self.coefficients:
             if isinstance(c, Tensor) and c.dim():
-                values.append(c.detach().to(dtype).expand(self.high - self.low).contiguous().numpy())
+                values.append(c.detach().to(dtype).expand(self.high - self.low).contiguous())
             else:
                 values.append(number(c.item() if isinstance(c, Tensor) else c))
         return values
@@ -249,12 +250,12 @@ class Sweep:
         """The steps from `low` to `high`: fills emissions, records and `kept`, changes the states."""
         state, record, keep = iter(states), iter(self.records), iter(kept)
         current = self.current if self.moving else self.current[None]
-        arrays: list[Any] = [current.detach().numpy(), self.emissions.numpy()]
+        arrays: list[Any] = [current.detach(), self.emissions]
         for p in self.populations:
-            arrays += [next(state).numpy() for _ in p.program.states]
+            arrays += [next(state) for _ in p.program.states]
             arrays += p.arguments(self.dtype)
-            arrays += [next(record).numpy() for _ in p.program.record]
-            arrays += [next(keep).numpy() for _ in p.saved] if save else []
+            arrays += [next(record) for _ in p.program.record]
+            arrays += [next(keep) for _ in p.saved] if save else []
         forms = tuple(p.form(self.dtype, save) for p in self.populations)
         kernel = _forward_kernel(self.connections.way, forms)
         self._run(kernel, "forward", self.connections, [*arrays, *self.connections.forward()], low, high)
@@ -272,16 +273,16 @@ class Sweep:
     ) -> None:
         state, record, keep, by_record = iter(lam), iter(self.records), iter(kept), iter(by_records)
         total = iter(sums)
-        arrays: list[Any] = [self.emissions.numpy(), by_emitted.numpy(), by_current.numpy()]
+        arrays: list[Any] = [self.emissions, by_emitted, by_current]
         traces = []
         for p in self.populations:
-            arrays += [next(state).numpy() for _ in p.program.states]
+            arrays += [next(state) for _ in p.program.states]
             arrays += p.arguments(self.dtype)
-            arrays += [next(record).numpy() for _ in p.program.record]
-            arrays += [next(keep).numpy() for _ in p.saved]
+            arrays += [next(record) for _ in p.program.record]
+            arrays += [next(keep) for _ in p.saved]
             given = {name: g for name in p.program.record if (g := next(by_record)) is not None}
-            arrays += [g.contiguous().numpy() for g in given.values()]
-            arrays += [next(total).numpy() for _ in p.program.tensors]
+            arrays += [g.contiguous() for g in given.values()]
+            arrays += [next(total) for _ in p.program.tensors]
             traces.append(tuple(given))
         forms = tuple(p.form(self.dtype, True) for p in self.populations)
         along = self.connections.cut() if self.cut else self.connections
@@ -303,7 +304,7 @@ class Sweep:
             itemsize=dtype.itemsize,
         )
         threads = torch.get_num_threads()
-        number = arrays[0].dtype
+        number = np.dtype(NUMBER[dtype])
         work = [
             np.zeros((threads, *shape), number if kind == "F" else kind) for kind, shape in memory.values()
         ]
