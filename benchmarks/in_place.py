@@ -46,7 +46,7 @@ IDEAL = "ideal"
 REACH = 5.0
 
 
-def experiment(name: str, scheme: str, epochs: int, seed: int) -> Experiment:
+def experiment(name: str, scheme: str, epochs: int, seed: int, hidden: int = 128) -> Experiment:
     substrate: dict[str, Any] = {"name": IDEAL}
     if name != IDEAL:
         cells = device(name)
@@ -55,7 +55,7 @@ def experiment(name: str, scheme: str, epochs: int, seed: int) -> Experiment:
         options = {"device": cells.to_dict(), "mapping": mapping, "programming": programming, "reach": REACH}
         substrate = {"name": "crossbar", **options}
     training = {"epochs": epochs, "seed": seed, "threads": torch.get_num_threads()}
-    overrides = {"network": {"hidden": [128]}, "substrate": substrate, "training": training}
+    overrides = {"network": {"hidden": [hidden]}, "substrate": substrate, "training": training}
     return Experiment.from_recipe("mnist", "default", overrides)
 
 

@@ -115,6 +115,11 @@ class Array(Keyed):
         # A reference column serves all connections, and is there wherever one of them is.
         return torch.cat([mask, mask.any(0, keepdim=True).expand(columns - len(mask), -1)]).unsqueeze(0)
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """What changes whenever a cell does (as long as this process runs)."""
+        return tuple(value._version for value in self.cells.values())
+
     def stored(self) -> Tensor:
         """The weight that the cells store, as a noiseless read through perfect wires finds it."""
         return self._weight(self.device.conductance(self.cells))
@@ -201,7 +206,7 @@ class Array(Keyed):
         if self.circuit is None and not self.time_s and self.device.exact_reads:
             return None  # told by the device alone: no cell need be looked at
         cells = self.cells
-        token = (self.key, self.time_s, tuple(value._version for value in cells.values()))
+        token = (self.key, self.time_s, self.version)
         if self._seen is not None and self._seen[0] == token:
             g = self._seen[1]
         else:

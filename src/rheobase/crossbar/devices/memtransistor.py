@@ -91,6 +91,9 @@ class Memtransistor(Device):
         return gate_factor(cells["gate"]) if self.gate_law == "window" else torch.ones_like(cells["gate"])
 
     def conductance(self, cells: Cells) -> Tensor:
+        gate = cells["gate"]
+        if gate.dim() == 0 and not gate.requires_grad and float(gate) == HIGH_VOLTS:
+            return cells["g"]  # the factor is 1
         return cells["g"] * self.scale(cells)
 
     def place(self, cells: Cells, g: Tensor) -> Cells:

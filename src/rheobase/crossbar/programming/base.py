@@ -63,7 +63,7 @@ class Programming(Config, ABC):
 
     @torch.no_grad()
     def write(self, placed: Placed, wish: Tensor, state: State, generator: torch.Generator) -> None:
-        """Write to the array, and make the parameter what it stores then.
+        """Write to the array, and make the parameter what it stores then, if anything was written.
 
         Args:
             placed: The array; its parameter is what it stores.
@@ -71,10 +71,12 @@ class Programming(Config, ABC):
             state: What `begin` returned, as writes before this one left it.
             generator: For noise, and for schemes that draw lots.
         """
+        before = placed.array.version
         self._write(placed, wish, state, generator)
         if placed.array.device.one_sided:
             relieve(placed.array, generator)
-        placed.sync()
+        if placed.array.version != before:
+            placed.sync()
 
     def _begin(self, placed: Placed) -> State:
         return {}

@@ -13,15 +13,14 @@ import torch
 from torch import Tensor
 
 from rheobase.crossbar.devices.base import Cells, Device
+from rheobase.kernels.nearest import nearest
 
 #: A sequence is up to `UPS` pulses up, then up to `DOWNS` down.
 UPS, DOWNS = 2, 2
-#: Pairs searched at once, which bounds memory.
-CHUNK = 16_384
 
 
 class Reached(NamedTuple):
-    """What K sequences make of M cells: conductances `[M, K]`, and their pulses up and down `[K]`."""
+    """What K sequences make of M cells: conductances `[K, M]`, and their pulses up and down, int32 `[K]`."""
 
     g: Tensor
     ups: Tensor
@@ -55,25 +54,22 @@ def reached(device: Device, g: Tensor, scale: Tensor, nominal: Cells) -> Reached
                 lowered = (lowered - device.decrease(lowered, nominal)).clamp(min=0)
         if up < UPS:
             raised = (raised + device.increase(raised, nominal)).clamp(max=1)
-    return Reached(torch.stack(states, 1) * scale.reshape(-1, 1), torch.tensor(ups), torch.tensor(downs))
+    counts = torch.tensor([ups, downs], dtype=torch.int32)
+    return Reached(torch.stack(states) * scale, counts[0], counts[1])
 
 
 def best_for_cells(options: Reached, target: Tensor, price: float) -> tuple[Tensor, Tensor]:
     """Pulses up and down, int32 `[M]`, that come nearest to the targets `[M]`, each pulse at a price."""
-    cost = (options.g - target.unsqueeze(1)).abs() + price * options.pulses
-    chosen = cost.argmin(1)
-    return options.ups[chosen].to(torch.int32), options.downs[chosen].to(torch.int32)
+    prices = (price * options.pulses).unsqueeze(1)
+    chosen = nearest(options.g, target.unsqueeze(0), prices)
+    return options.ups[chosen], options.downs[chosen]
 
 
 def best_for_pairs(first: Reached, second: Reached, target: Tensor, price: float) -> tuple[Tensor, Tensor]:
     """Pulses up and down, int32 `[2, M]`, that bring differences nearest to the targets `[M]`."""
-    ups, downs = [], []
     prices = price * (first.pulses.unsqueeze(1) + second.pulses)
-    for start in range(0, len(target), CHUNK):
-        part = slice(start, start + CHUNK)
-        a, b = first.g[part].unsqueeze(2), (second.g[part] + target[part].unsqueeze(1)).unsqueeze(1)
-        chosen = (a - b).abs().add(prices).flatten(1).argmin(1)
-        i, j = chosen // len(second.ups), chosen % len(second.ups)
-        ups.append(torch.stack([first.ups[i], second.ups[j]]))
-        downs.append(torch.stack([first.downs[i], second.downs[j]]))
-    return torch.cat(ups, 1).to(torch.int32), torch.cat(downs, 1).to(torch.int32)
+    chosen = nearest(first.g, second.g + target, prices)
+    both = torch.cartesian_prod(torch.arange(len(first.ups)), torch.arange(len(second.ups)))
+    i, j = both[:, 0], both[:, 1]
+    ups, downs = torch.stack([first.ups[i], second.ups[j]]), torch.stack([first.downs[i], second.downs[j]])
+    return ups[:, chosen], downs[:, chosen]

@@ -18,6 +18,7 @@ from torch import Tensor
 from rheobase.config import option
 from rheobase.crossbar.array import Placed
 from rheobase.crossbar.programming.base import Programming, State, Steps, apply, in_steps
+from rheobase.kernels.lots import whole_numbers
 
 
 class StochasticPulses(Programming):
@@ -34,12 +35,13 @@ class StochasticPulses(Programming):
     def _write(self, placed: Placed, wish: Tensor, state: State, generator: torch.Generator) -> None:
         array = placed.array
         steps = in_steps(array, array.spread(wish.flatten(1)), self.steps)
-        apply(array, steps.sign() * self._draw(steps.abs(), generator), generator)
+        apply(array, self._draw(steps, generator), generator)
 
-    def _draw(self, mean: Tensor, generator: torch.Generator) -> Tensor:
-        mean = mean.clamp(max=self.length)
+    def _draw(self, steps: Tensor, generator: torch.Generator) -> Tensor:
+        """Pulses, above 0 up and below 0 down, whose mean is `steps`."""
         if self.independent:
+            mean = steps.abs().clamp(max=self.length)
             slots = torch.full_like(mean, self.length)
-            return torch.binomial(slots, mean / self.length, generator=generator)
-        lots = torch.rand(mean.shape, generator=generator, dtype=mean.dtype)
-        return (mean + lots).floor()
+            return steps.sign() * torch.binomial(slots, mean / self.length, generator=generator)
+        key = int(torch.randint(2**63 - 1, (), generator=generator))
+        return whole_numbers(steps, self.length, key)

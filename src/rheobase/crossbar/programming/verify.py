@@ -87,7 +87,10 @@ def _for_pairs(array: Array, seen: Tensor, off: Tensor, error: Tensor, price: fl
         options = [reached(device, cells["g"], cells["scale"], cells) for cells in near]
         target = near[0]["g"] - near[1]["g"] + error[few]
         pulses[0, :, few], pulses[1, :, few] = best_for_pairs(options[0], options[1], target, price)
-    return Plan(torch.cat([off, off + size]), pulses[0].flatten(), pulses[1].flatten())
+    up, down = pulses.flatten(1)
+    some = (up + down).nonzero().flatten()  # of a pair, often one cell only gets pulses
+    places = torch.cat([off, off + size]).index_select(0, some)
+    return Plan(places, up.index_select(0, some), down.index_select(0, some))
 
 
 def _for_cells(array: Array, seen: Tensor, due: Tensor, price: float) -> Plan:
