@@ -113,7 +113,7 @@ def test_resumes_to_the_same_bits(tmp_path: Path) -> None:
         trainer.network.train()
         order = course.order(0, trainer.generators.order)
         for start in range(0, 1024, 512):  # 2 of 3 steps of the first epoch
-            trainer._step(order[start : start + 512], False, log, _Silent(), _Silent())
+            trainer._step(order[start : start + 512], False, _Silent())
             trainer.place = trainer.place.__class__(step=trainer.place.step, sample=start + 512)
         trainer.save(log)
     resume(run.path, progress=False)

@@ -291,7 +291,7 @@ def test_clipping(tmp_path: Path) -> None:
     trainer = Trainer(noisy(), noisy().task.splits(), folder=None, recipe="")  # type: ignore[arg-type]
     for parameter in trainer.network.parameters():
         parameter.grad = torch.ones_like(parameter)
-    before: Tensor = trainer._clip(watched=False)
+    before: Tensor = trainer._clipping.apply(watched=False)
     total = sum(p.numel() for p in trainer.network.parameters())
     assert float(before) == pytest.approx(total**0.5, rel=1e-5)
     norm = sum(float(p.grad.square().sum()) for p in trainer.network.parameters()) ** 0.5

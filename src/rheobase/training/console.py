@@ -56,9 +56,10 @@ class Console:
         epoch = f"{min(self._epochs, 1 + step * self._epochs // self._steps)}/{self._epochs}"
         self._bar.update(self._task, completed=step, epoch=epoch, status=self._status, refresh=True)
 
-    def status(self, loss: float, metric: str, value: float, rates: Mapping[str, float]) -> None:
+    def status(self, scores: Mapping[str, float], rates: Mapping[str, float]) -> None:
         """The numbers beside the bar."""
-        self._status = f"loss {loss:.4g}  {metric} {value:.3g}  {rates_text(rates)}"
+        told = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        self._status = f"{told}  {rates_text(rates)}"
 
     def epoch(self, epoch: int, text: str) -> None:
         """An epoch is over."""

@@ -31,6 +31,7 @@ from rheobase.training.evaluate import measure
 from rheobase.training.experiment import Experiment
 from rheobase.training.folder import RunFolder, writing
 from rheobase.training.inspection import write_inspection
+from rheobase.training.journal import Journal
 from rheobase.training.log import MetricsLog, NoLog, read_log
 from rheobase.training.loop import Trainer
 from rheobase.training.restore import load_weights
@@ -112,7 +113,7 @@ def _train(trainer: Trainer, log: MetricsLog, progress: bool, notes: list[str]) 
         if trainer.place.step:
             console.say(f"going on after step {trainer.place.step} of {trainer.steps}")
         with Board(run, trainer.place.step) if first else NoBoard() as board:
-            trainer.run(log, board, console)
+            trainer.run(Journal(run, log, board, console, trainer.clock))
     summary = _conclude(trainer) if first else None
     trainer.workers.wait()
     return summary or Summary.load(run.path)
