@@ -202,7 +202,7 @@ def _w5(data: Data) -> Runner:
 
     def step() -> Tensor:
         (counts,), _ = run_members(network, values, batch_for(network, x), [loss.reduction])
-        return torch.stack([loss.from_reduced(member, y) for member in counts])
+        return loss.of_members(counts, y)
 
     def check() -> Outputs:
         few = {name: value[: w5.CHECKED] for name, value in values.items()}

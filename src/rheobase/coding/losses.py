@@ -36,6 +36,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rheobase.coding.cross_entropy import cross_entropies
 from rheobase.coding.decoders import check_signal
 from rheobase.coding.filters import Filter
 from rheobase.coding.spike_trains import SUPERSPIKE, response_errors, van_rossum_cost
@@ -74,9 +75,20 @@ class Loss(Config, ABC):
 
         Raises `ValueError` for a loss that needs every step, and for targets as the loss itself does.
         """
+        return self._reduced(reduced, self._checked_reduced(reduced, target))
+
+    def of_members(self, reduced: Tensor, target: Tensor) -> Tensor:
+        """`from_reduced` of each network of a population: `[P]` from `[P, B, C]`, to the same bits."""
+        return self._of_members(reduced, self._checked_reduced(reduced[0], target))
+
+    def _checked_reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
         if self.reduction is None:
             raise ValueError(f"{type(self).__name__}: got a reduced signal, wanted all steps [T, B, C]")
-        return self._reduced(reduced, self._checked(reduced[None], target))
+        return self._checked(reduced[None], target)
+
+    def _of_members(self, reduced: Tensor, target: Tensor) -> Tensor:
+        """`of_members` of what was checked."""
+        return torch.stack([self._reduced(one, target) for one in reduced.contiguous()])
 
     def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
         """`from_reduced` of what was checked; for losses with a `reduction`."""
@@ -208,6 +220,9 @@ class CrossEntropyMax(Loss):
     def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
         return functional.cross_entropy(reduced, target)
 
+    def _of_members(self, reduced: Tensor, target: Tensor) -> Tensor:
+        return cross_entropies(reduced, target)
+
 
 class CrossEntropyCount(Loss):
     """Cross-entropy on the spike counts.
@@ -229,6 +244,9 @@ class CrossEntropyCount(Loss):
 
     def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
         return functional.cross_entropy(reduced, target)
+
+    def _of_members(self, reduced: Tensor, target: Tensor) -> Tensor:
+        return cross_entropies(reduced, target)
 
 
 class FirstSpikeCrossEntropy(Loss):
@@ -264,8 +282,14 @@ class FirstSpikeCrossEntropy(Loss):
         return Reduction(self.signal, "first")
 
     def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
-        times = reduced * self.dt  # ms
-        return functional.cross_entropy(-times / self.tau, target)
+        return functional.cross_entropy(self._logits(reduced), target)
+
+    def _of_members(self, reduced: Tensor, target: Tensor) -> Tensor:
+        return cross_entropies(self._logits(reduced), target)
+
+    def _logits(self, first: Tensor) -> Tensor:
+        times = first * self.dt  # ms
+        return -times / self.tau
 
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
         if not torch.compiler.is_compiling() and not bool(((signal == 0) | (signal == 1)).all()):

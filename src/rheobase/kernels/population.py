@@ -30,6 +30,7 @@ from rheobase.kernels.population_source import Feed, Form, StageForm, forward_so
 from rheobase.kernels.products import linear
 from rheobase.kernels.program import PROGRAMS
 from rheobase.kernels.reduction import LEVELS, Reduction, level_power
+from rheobase.kernels.workspace import empty
 from rheobase.neurons.base import Neuron
 from rheobase.registry import name_of
 
@@ -228,8 +229,8 @@ def run_population(
     wanted = tuple((r.signal, r.how) for r in reductions)
     form = Form(NAMES[batch.dtype], batch.lanes, feed, tuple(forms), wanted, tuple(signals))
     number, (blocks, lanes), size = batch.dtype, (batch.blocks, batch.lanes), stages[-1].size
-    results = [torch.empty(members, blocks, size, lanes, dtype=number) for _ in reductions]
-    whole = [torch.empty(members, batch.steps, blocks, size, lanes, dtype=number) for _ in signals]
+    results = [empty((members, size, blocks, lanes), number) for _ in reductions]
+    whole = [empty((members, batch.steps, size, blocks, lanes), number) for _ in signals]
     _kernel(form).run(
         [
             batch.array,
@@ -254,8 +255,8 @@ def _summing(reduction: Reduction, steps: int) -> tuple[int, int]:
 
 
 def _samples(blocked: Tensor, batch: Batch) -> Tensor:
-    """`[..., blocks, K, lanes]` as `[..., B, K]`."""
-    return blocked.transpose(-1, -2).flatten(-3, -2)[..., : batch.samples, :]
+    """`[..., K, blocks, lanes]` as `[..., B, K]`, without a copy."""
+    return blocked.flatten(-2)[..., : batch.samples].transpose(-1, -2)
 
 
 def _prepare(stage: Stage, dtype: torch.dtype, *, shared: bool) -> tuple[StageForm, list[Any]]:

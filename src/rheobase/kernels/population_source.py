@@ -110,7 +110,7 @@ def stage_arguments(form: Form, at: int) -> list[str]:
 
 
 def result_arguments(form: Form) -> list[str]:
-    """What is filled: `[P, blocks, N, lanes]` per reduction, `[P, T, blocks, N, lanes]` per whole signal."""
+    """What is filled: `[P, N, blocks, lanes]` per reduction, `[P, T, N, blocks, lanes]` per whole signal."""
     return [
         *(f"result{q}" for q in range(len(form.reductions))),
         *(f"signal{q}" for q in range(len(form.signals))),
@@ -230,11 +230,11 @@ def _begin(form: Form) -> list[str]:
     if form.feed in ("spikes", "values"):
         lines.append("sequence = inputs[b]")
     for q, (_, how) in enumerate(form.reductions):
-        lines.append(f"into{q} = sums{q}[0]" if how == "sum" else f"into{q} = result{q}[p, b]")
+        lines.append(f"into{q} = sums{q}[0]" if how == "sum" else f"into{q} = result{q}[p]")
         start = {"max": "-np.inf", "first": "steps"}.get(how)
         if start is not None:
-            lines += [f"for i in range(result{q}.shape[2]):"]
-            lines += [f"    store(splat(F({start})), into{q}, i)"]
+            lines += [f"for i in range(result{q}.shape[1]):"]
+            lines += [f"    store(splat(F({start})), into{q}[i], b)"]
         if how == "sum":
             lines += [f"for i in range(sums{q}.shape[0]):", f"    for j in range(sums{q}.shape[1]):"]
             lines += [f"        store(zero, sums{q}[i], j)"]
@@ -402,22 +402,23 @@ def _reduce(form: Form) -> list[str]:
     """What is kept of a neuron of the read-out at step t."""
     lines = []
     for q, (signal, how) in enumerate(form.reductions):
-        value, row = _value(signal), f"into{q}"
+        value, row = _value(signal), f"into{q}[first + i], b"
         if how == "sum":
+            row = f"into{q}, first + i"
             lines += [f"if t >= start{q}:"]
-            lines += [f"    store(add(load({row}, first + i), {value}), {row}, first + i)"]
+            lines += [f"    store(add(load({row}), {value}), {row})"]
         elif how == "max":
-            lines += [f"known = load({row}, first + i)"]
+            lines += [f"known = load({row})"]
             larger = f"either(gt({value}, known), ne({value}, {value}))"  # NaN stays
-            lines += [f"store(where({larger}, {value}, known), {row}, first + i)"]
+            lines += [f"store(where({larger}, {value}, known), {row})"]
         elif how == "first":
-            lines += [f"known = load({row}, first + i)"]
+            lines += [f"known = load({row})"]
             now = f"both(gt({value}, ZERO), eq(known, F(steps)))"
-            lines += [f"store(where({now}, F(t), known), {row}, first + i)"]
+            lines += [f"store(where({now}, F(t), known), {row})"]
         else:
-            lines += ["if t == steps - 1:", f"    store({value}, {row}, first + i)"]
+            lines += ["if t == steps - 1:", f"    store({value}, {row})"]
     lines += [
-        f"store({_value(signal)}, signal{q}[p, t, b], first + i)" for q, signal in enumerate(form.signals)
+        f"store({_value(signal)}, signal{q}[p, t, first + i], b)" for q, signal in enumerate(form.signals)
     ]
     return lines
 
@@ -454,5 +455,5 @@ def _finish(form: Form) -> list[str]:
             total = f"load(sums{q}[0], i)"
             for level in range(1, LEVELS):
                 total = f"add({total}, load(sums{q}[{level}], i))"
-            lines += [f"for i in range(sums{q}.shape[1]):", f"    store({total}, result{q}[p, b], i)"]
+            lines += [f"for i in range(sums{q}.shape[1]):", f"    store({total}, result{q}[p, i], b)"]
     return lines

@@ -39,10 +39,18 @@ class Reduced:
     Attributes:
         reduction: What is left of the read-out's signal.
         value: The loss, or the score, from that `[B, K]`: the same number as from the record.
+        values: The same of many networks at once, `[P]` from `[P, B, K]`, where that is worth something.
     """
 
     reduction: Reduction
     value: Callable[[Tensor], Tensor]
+    values: Callable[[Tensor], Tensor] | None = None
+
+    def each(self, left: Tensor) -> Tensor:
+        """`[P]` from what is left of P read-outs, `[P, B, K]`."""
+        if self.values is not None:
+            return self.values(left)
+        return torch.stack([self.value(one) for one in left.contiguous()])
 
 
 @dataclass(frozen=True)

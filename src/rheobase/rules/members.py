@@ -174,13 +174,13 @@ def _together(
         values = candidates.together(members[low : low + number])
         if reduced is not None:
             (left,), _ = run_members(network, values, batch, [reduced.reduction])
-            found += [sign * reduced.value(one) for one in left]
+            found.append(sign * reduced.each(left))
             continue
         _, whole = run_members(network, values, batch, (), signals)
         for one in zip(*whole, strict=True):
             read = dict(zip(names, (x.contiguous() for x in one), strict=True))
-            found.append(judge(Record(next(iter(read.values())), read)))
-    return torch.stack(found)
+            found.append(judge(Record(next(iter(read.values())), read))[None])
+    return torch.cat(found)
 
 
 def _entries(values: Values) -> int:

@@ -75,7 +75,11 @@ class Objective:
         )
         if self._loss.reduction is None or self._priced or stepwise:
             return None
-        return Reduced(self._loss.reduction, functools.partial(self._loss.from_reduced, target=batch.targets))
+        one, each = (
+            functools.partial(function, target=batch.targets)
+            for function in (self._loss.from_reduced, self._loss.of_members)
+        )
+        return Reduced(self._loss.reduction, one, each)
 
     def reduced_score(self, steps: int, score: Callable[[Tensor], Tensor]) -> Reduced | None:
         """`score` of the predictions, from what is left of the read-out; None if it takes more than that."""
