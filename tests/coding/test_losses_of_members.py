@@ -1,4 +1,4 @@
-"""Losses of many networks from what is left of their read-outs: those of the ordinary loss, to the last bit."""
+"""Losses of many networks from what is left of their read-outs: those of one network, to the last bit."""
 
 from __future__ import annotations
 
