@@ -17,6 +17,8 @@ from benchmarks.workloads import w1
 
 Network = Callable[[nn.Linear, nn.Linear, Tensor, int], tuple[Tensor, Tensor]]
 """(linear1, linear2, x [B, 784], steps) -> hidden spikes [T, B, 1000], output membrane [T, B, 10]."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(output membrane [T, B, 10], labels [B]) -> sum over steps of the mean over B."""
 Layer = Callable[[nn.Linear, Tensor], Tensor]
 """(linear, x [T, B, N]) -> spikes [T, B, N]."""
 
@@ -39,11 +41,16 @@ def _outputs(spikes: Tensor, parameters: Mapping[str, Tensor]) -> Outputs:
     return Outputs(spikes.detach().numpy().astype(np.bool_), gradients)
 
 
-def training_step(data: Data, network: Network) -> Runner:
+def summed_cross_entropy(membrane: Tensor, y: Tensor) -> Tensor:
+    """The sum over steps of the means over B, in one call for all steps: the mean over T B rows times T."""
+    labels = y.repeat(w1.STEPS)
+    return nn.functional.cross_entropy(membrane.flatten(0, 1), labels) * w1.STEPS
+
+
+def training_step(data: Data, network: Network, loss: Loss = summed_cross_entropy) -> Runner:
     """W1 for a torch network: cross-entropy on the membrane at all steps, Adam in its fused form."""
     linear1, linear2 = linear(data["w1"], data["b1"]), linear(data["w2"], data["b2"])
     x, y = torch.from_numpy(data["x"]), torch.from_numpy(data["y"])
-    labels = y.repeat(w1.STEPS)
     parameters = {"w1": linear1.weight, "b1": linear1.bias, "w2": linear2.weight, "b2": linear2.bias}
     adam = torch.optim.Adam(
         parameters.values(), lr=w1.LEARNING_RATE, betas=w1.BETAS, eps=w1.EPSILON, fused=True
@@ -52,9 +59,7 @@ def training_step(data: Data, network: Network) -> Runner:
     def gradient() -> Tensor:
         adam.zero_grad()
         spikes, membrane = network(linear1, linear2, x, w1.STEPS)
-        # One call for all steps: the mean over T B rows times T is the sum over steps of the means over B.
-        loss = nn.functional.cross_entropy(membrane.flatten(0, 1), labels) * w1.STEPS
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss(membrane, y).backward()  # type: ignore[no-untyped-call]
         return spikes
 
     def step() -> None:

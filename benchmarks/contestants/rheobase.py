@@ -15,7 +15,7 @@ from benchmarks.torch_recurrent import Network as RecurrentNetwork
 from benchmarks.torch_recurrent import Parameters, adding, sequences
 from benchmarks.torch_training import layer_gradient, training_step
 from benchmarks.workloads import w1, w4, w5
-from rheobase.coding.losses import CrossEntropyCount
+from rheobase.coding.losses import CrossEntropyCount, CrossEntropySum
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.online import Window, at_rest, events_of, run_window
 from rheobase.layers.dense import Dense
@@ -74,7 +74,7 @@ def _w1(data: Data) -> Runner:
         with torch.no_grad():
             return network(Constant(x, w1.STEPS), record=["hidden.spikes"])["hidden.spikes"].numpy() > 0
 
-    runner = training_step(data, forward)
+    runner = training_step(data, forward, CrossEntropySum())
 
     def check() -> Outputs:
         if runner.check is None:

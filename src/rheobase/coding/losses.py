@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rheobase.coding.cross_entropy import cross_entropies
+from rheobase.coding.cross_entropy import cross_entropies, total
 from rheobase.coding.decoders import check_signal
 from rheobase.coding.filters import Filter
 from rheobase.coding.spike_trains import SUPERSPIKE, response_errors, van_rossum_cost
@@ -174,7 +174,7 @@ class CrossEntropySum(Loss):
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
         steps, batch, _ = signal.shape
         every_step = target.expand(steps, batch).flatten()
-        return functional.cross_entropy(signal.flatten(0, 1), every_step, reduction="sum") / batch
+        return total(signal.flatten(0, 1), every_step) / batch
 
 
 class CrossEntropyMean(Loss):
@@ -190,8 +190,8 @@ class CrossEntropyMean(Loss):
     stepwise: ClassVar[bool] = True
 
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
-        labels = target.expand(signal.shape[:2])
-        return functional.cross_entropy(signal.flatten(0, 1), labels.flatten())
+        labels = target.expand(signal.shape[:2]).flatten()
+        return total(signal.flatten(0, 1), labels) / len(labels)
 
     def _masked(self, signal: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         return functional.cross_entropy(signal[mask], target.expand(mask.shape)[mask])
