@@ -109,12 +109,31 @@ def test_rewards_are_measured_from_their_mean() -> None:
     assert net.layers["dense1"].weight.grad is None  # type: ignore[union-attr]
 
 
+def test_hidden_layers_that_do_not_learn_may_have_delays() -> None:
+    def change(first: Any, given: Tensor) -> Tensor:
+        net, rule = network(), RSTDP(hidden="fixed")
+        with torch.no_grad():
+            first.weight.copy_(net.layers["dense1"].weight)
+            first.bias.zero_()
+        net.layers["dense1"] = first
+        lesson = Lesson(given, lambda record: record.output.sum(), targets=LABELS)
+        rule.accumulate(net, lesson, rule.begin(net, torch.Generator()))
+        return gradient(net, "dense2")
+
+    later = torch.cat([torch.zeros(2, 4, 5).double(), inputs()[:-2]])
+    wanted = change(Dense(5, 6).double(), later)
+    assert wanted.abs().max() > 0
+    torch.testing.assert_close(change(Delayed(5, 6, delays=2.0).double(), inputs()), wanted)
+
+
 def test_what_cannot_be_trained_is_refused() -> None:
     def begin(net: Network, **options: Any) -> Memory:
         return RSTDP(**options).begin(net, torch.Generator())
 
     with pytest.raises(ValueError, match=r"rstdp: got the layer 'a' \(Delayed\), wanted Dense"):
         begin(Network(a=Delayed(2, 3, delays=1.0), out=Neurons(LIF())))
+    with pytest.raises(ValueError, match="cannot train 'a': got a connection of the kind Delayed"):
+        begin(Network(a=Delayed(2, 3, delays=1.0), out=Neurons(LIF())), hidden="fixed")
     with pytest.raises(ValueError, match="'readout', which does not spike; use 'teacher'"):
         begin(network(LeakyIntegrator()), readout="reward")
     deep = [Dense(2, 2), Neurons(LIF()), Dense(2, 2), Neurons(LIF()), Dense(2, 2), Neurons(LIF())]

@@ -32,7 +32,7 @@ import math
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rheobase.config import option
 from rheobase.kernels.constant import Constant
@@ -56,7 +56,9 @@ class RSTDP(LearningRule):
     """
 
     descends: ClassVar[bool] = False
-    trains: ClassVar[str] = "weights of dense connections, in feed-forward networks of classifiers"
+    trains: ClassVar[str] = (
+        "weights of dense connections, in networks of classifiers (of the read-out alone if hidden is fixed)"
+    )
     cost: ClassVar[str] = (
         "a trace per neuron, and a sparse product of spikes and traces per layer; keeps all spikes"
     )
@@ -172,9 +174,15 @@ class RSTDP(LearningRule):
         """The stages.
 
         Raises:
-            ValueError: If there is anything but dense connections, or hidden neurons that do not spike.
+            ValueError: If a connection that learns is not dense, or hidden neurons do not spike.
         """
-        parts = stages(network, "rstdp", (Dense,))
+        # Layers that stay as they were drawn may have delays, or be convolutions.
+        parts = stages(network, "rstdp", (nn.Module,) if self.hidden == "fixed" else (Dense,))
+        if not isinstance(parts[-1].connection, Dense):
+            raise ValueError(
+                f"rstdp: cannot train '{parts[-1].source}': got a connection of the kind "
+                f"{type(parts[-1].connection).__name__}, wanted Dense"
+            )
         for part in parts[:-1]:
             if not part.neurons.spiking:
                 raise ValueError(f"rstdp: got the layer '{part.name}', which does not spike, wanted spikes")
