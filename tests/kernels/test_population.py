@@ -8,9 +8,11 @@ from torch import Tensor
 from torch.func import functional_call
 
 from rheobase.kernels.constant import Constant
-from rheobase.kernels.population import Batch, Cells, Stage, Weights, lanes_for, run_population
+from rheobase.kernels.population import lanes_for, run_population
+from rheobase.kernels.population_parts import Batch, Cells, Stage, Weights
 from rheobase.kernels.products import prefers_onednn
 from rheobase.kernels.reduction import Reduction
+from rheobase.kernels.vectors import WIDE
 from rheobase.layers.dense import Dense
 from rheobase.layers.members import batch_for, run_members
 from rheobase.layers.network import Network
@@ -124,14 +126,10 @@ def test_sums_of_membranes_differ_by_rounding_at_most() -> None:
 
 
 def test_blocks_are_no_wider_than_the_batch_and_the_cache() -> None:
-    assert [lanes_for(stages(1), samples, 4) for samples in (1, 16, 17, 32, 33, 600)] == [
-        16,
-        16,
-        32,
-        32,
-        64,
-        64,
-    ]
+    wide = stages(1, hidden=40)
+    assert [lanes_for(wide, samples, 4) for samples in (1, 16, 17, 32, 33, 600)] == [16, 16, 32, 32, 64, 64]
+    assert lanes_for(stages(1), 600, 4) == (16 if WIDE else 64)  # few neurons: in registers
+    assert lanes_for(stages(1), 600, 8) == 64
     assert lanes_for(stages(1, hidden=100), 600, 4) == 32
     assert lanes_for(stages(1, hidden=1000), 600, 4) == 16
 

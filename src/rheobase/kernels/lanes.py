@@ -42,15 +42,26 @@ class Mask(types.Type):
         self.count = count
 
 
+class Places(types.Type):
+    """A place in a table for each of `count` samples."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(name=f"Places({count})")
+        self.count = count
+
+
 def _vector(kind: Any) -> Any:
     """The LLVM type of vectors of this kind."""
     if isinstance(kind, Mask):
         return ir.VectorType(ir.IntType(1), kind.count)
+    if isinstance(kind, Places):
+        return ir.VectorType(ir.IntType(32), kind.count)
     return ir.VectorType(ir.FloatType() if kind.dtype.bitwidth == 32 else ir.DoubleType(), kind.count)
 
 
 @datamodel.register_default(Lanes)
 @datamodel.register_default(Mask)
+@datamodel.register_default(Places)
 class _Model(datamodel.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, _vector(kind))
@@ -309,3 +320,51 @@ def some(typing: Any, a: Any) -> Any:
         return builder.zext(fired, ir.IntType(64))
 
     return types.intp(a), generate
+
+
+@intrinsic
+def mask(typing: Any, word: Any) -> Any:
+    """The samples whose bit in the word is set."""
+    result = Mask(word.bitwidth)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], _vector(result))
+
+    return result(word), generate
+
+
+@intrinsic
+def first_place(typing: Any, condition: Any) -> Any:
+    """Place 1 where the condition holds, else place 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.zext(args[0], _vector(signature.return_type))
+
+    return Places(condition.count)(condition), generate
+
+
+@intrinsic
+def place(typing: Any, places: Any, condition: Any, further: Any) -> Any:
+    """Further on by a power of two, which is larger than any place so far, where the condition holds."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        by = builder.trunc(args[2], ir.IntType(32))
+        more = builder.or_(args[0], _spread(builder, by, None, places))
+        return builder.select(args[1], more, args[0])
+
+    return places(places, condition, types.intp), generate
+
+
+@intrinsic
+def look_up(typing: Any, table: Any, places: Any) -> Any:
+    """The numbers at these places of a table of 16: an instruction of AVX-512, where there is one."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(_vector(table), [_vector(table), _vector(places)]),
+            "llvm.x86.avx512.permvar.sf.512",
+        )
+        return builder.call(function, args)
+
+    return table(table, places), generate

@@ -3,10 +3,10 @@
     read-out of member p, sample b, neuron k = reduction over time of what its network does      [P, B, K]
 
 No tensor `[T, ...]` exists (but of signals that are asked for whole), so memory does not grow with T, and of
-the population only its parameters and its results are there. See `rheobase.kernels.population_source` for
-how it is done, and in which order sums are made: spikes and membranes are those of the ordinary layers, to
-the last bit where these multiply in ascending order, otherwise but for rounding. Results depend neither on
-how a population is split over calls nor on threads.
+the population only its parameters and its results are there. See `rheobase.kernels.population_source` (and,
+for networks of a few neurons, `population_unrolled`) for how it is done, and in which order sums are made: spikes
+and membranes are those of the ordinary layers, to the last bit where these multiply in ascending order,
+otherwise but for rounding. Results depend neither on how a population is split over calls nor on threads.
 
 Not here: gradients, delays that differ between connections, convolutions.
 """
@@ -14,180 +14,56 @@ Not here: gradients, delays that differ between connections, convolutions.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rheobase.kernels.cache import Kernel
-from rheobase.kernels.constant import Constant
 from rheobase.kernels.passes import NAMES
-from rheobase.kernels.plan import carry_out, make_plan
-from rheobase.kernels.population_source import Feed, Form, StageForm, forward_source
+from rheobase.kernels.plan import Plan, carry_out, make_plan
+from rheobase.kernels.population_form import Feed, Form, StageForm
+from rheobase.kernels.population_parts import Array, Batch, Cells, Stage, Weights, in_blocks
+from rheobase.kernels.population_source import forward_source
+from rheobase.kernels.population_unrolled import LANES, unrolled_source, unrolls
 from rheobase.kernels.products import linear
 from rheobase.kernels.program import PROGRAMS
 from rheobase.kernels.reduction import LEVELS, Reduction, level_power
+from rheobase.kernels.trace import Trace, trace
 from rheobase.kernels.workspace import empty
 from rheobase.neurons.base import Neuron
 from rheobase.registry import name_of
 
 CACHED = 48 * 1024  # bytes that a piece's states and emissions may take
 
-Array = np.ndarray[Any, Any]
-
-
-class Weights(NamedTuple):
-    """A connection's matrix: weight + left @ right.
-
-    Attributes:
-        weight: `[1, M, K]`, the same for all members, or `[P, M, K]`.
-        left, right: Factors `[P, M, r]` and `[P, r, K]`, or None.
-    """
-
-    weight: Tensor
-    left: Tensor | None = None
-    right: Tensor | None = None
-
-    @property
-    def rank(self) -> int:
-        """r; 0 without factors."""
-        return 0 if self.left is None else self.left.shape[-1]
-
-    @property
-    def members(self) -> int:
-        """P, or 1 if all members have the same."""
-        return self.weight.shape[0] if self.left is None else self.left.shape[0]
-
-
-class Cells(NamedTuple):
-    """A group of neurons of one model.
-
-    Attributes:
-        neuron: The model.
-        size: The number of neurons.
-        parameters: Those that are tensors, `[1 or P, 1 or size]`.
-    """
-
-    neuron: Neuron
-    size: int
-    parameters: Mapping[str, Tensor] = {}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A connection and the neurons behind it.
-
-    Attributes:
-        cells: The groups of neurons, side by side.
-        weights: From what the stage before emits to the neurons' inputs.
-        bias: `[1 or P, M]` or None.
-        recurrent: Connections among the neurons, or None.
-        delay: That of the recurrent connections, in steps.
-    """
-
-    cells: tuple[Cells, ...]
-    weights: Weights
-    bias: Tensor | None = None
-    recurrent: Weights | None = None
-    delay: int = 1
-
-    @property
-    def size(self) -> int:
-        """The number of neurons."""
-        return sum(c.size for c in self.cells)
-
-    @property
-    def columns(self) -> int:
-        """The number of the neurons' inputs."""
-        return sum(c.size * len(c.neuron.inputs) for c in self.cells)
-
-    @property
-    def members(self) -> int:
-        """P, or 1 if all members are the same here."""
-        counts = [self.weights.members]
-        counts += [] if self.bias is None else [self.bias.shape[0]]
-        counts += [] if self.recurrent is None else [self.recurrent.members]
-        counts += [v.shape[0] for c in self.cells for v in c.parameters.values()]
-        return max(counts)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """An input laid out in blocks of samples, to be used for any number of members.
-
-    Attributes:
-        feed: See `population_source.Feed`; "constant" becomes "shared" if weights are.
-        array: The numbers or bits.
-        steps, samples, lanes: T, B, and samples per block.
-        value: A constant input as it came, `[B, K]`.
-    """
-
-    feed: Feed
-    array: Array
-    steps: int
-    samples: int
-    lanes: int
-    dtype: torch.dtype
-    value: Tensor | None = field(default=None, compare=False)
-
-    @property
-    def width(self) -> int:
-        """The number of inputs K."""
-        return int(self.array.shape[2 if self.feed == "spikes" else -2])
-
-    @property
-    def blocks(self) -> int:
-        """The number of blocks of samples."""
-        return int(-(-self.samples // self.lanes))
-
-    @classmethod
-    def of(cls, inputs: Tensor | Constant, lanes: int) -> Batch:
-        """From `[T, B, ...]`. Sequences of nothing but 0 and 1 are kept as bits."""
-        steps, samples, dtype = inputs.shape[0], inputs.shape[1], inputs.dtype
-        if isinstance(inputs, Constant):
-            value = inputs.value.detach().flatten(1)
-            return cls("constant", _in_blocks(value, lanes), steps, samples, lanes, dtype, value)
-        x = inputs.detach().flatten(2)
-        ones = x == 1
-        if int(torch.count_nonzero(x)) == int(torch.count_nonzero(ones)):
-            return cls("spikes", _bits(ones, lanes), steps, samples, lanes, dtype)
-        return cls("values", _in_blocks(x, lanes), steps, samples, lanes, dtype)
-
-
-def _in_blocks(x: Tensor, lanes: int) -> Array:
-    """`[..., B, K]` as `[blocks, ..., K, lanes]`, filled up with zeros."""
-    *steps, samples, inputs = x.shape
-    blocks = -(-samples // lanes)
-    full = x.new_zeros(*steps, blocks * lanes, inputs)
-    full[..., :samples, :] = x
-    split = full.reshape(*steps, blocks, lanes, inputs).transpose(-1, -2).movedim(-3, 0)
-    array: Array = split.contiguous().numpy()
-    return array
-
-
-def _bits(ones: Tensor, lanes: int) -> Array:
-    """bool `[T, B, K]` as words `[blocks, T, K]`, sample b the bit b % lanes of a word."""
-    steps, samples, inputs = ones.shape
-    blocks = -(-samples // lanes)
-    full = np.zeros((steps, inputs, blocks * lanes), np.bool_)
-    full[..., :samples] = ones.numpy().transpose(0, 2, 1)
-    words = np.packbits(full, axis=-1, bitorder="little").view(f"<u{lanes // 8}")
-    return np.ascontiguousarray(words.transpose(2, 0, 1))
-
 
 def lanes_for(stages: Sequence[Stage], samples: int, itemsize: int) -> int:
     """Samples per block, for so many of them.
 
-    No more than there are (rounded up), and no more than let states and emissions stay in the cache.
+    No more than there are (rounded up), and no more than let states and emissions stay in the cache, or in
+    registers if the neurons are few.
     """
+    if _few(stages, itemsize):
+        return LANES
     rows = sum(s.size + sum(c.size * len(c.neuron.initial()) for c in s.cells) for s in stages)
     for lanes in (64, 32):
         if samples > lanes // 2 and rows * lanes * itemsize <= CACHED:
             return lanes
     return 16
+
+
+def _few(stages: Sequence[Stage], itemsize: int) -> bool:
+    """Whether there is a kernel for networks of this very size."""
+    groups = [[_traced(_plain(c)) for c in s.cells] for s in stages]
+    return all(s.recurrent is None for s in stages) and unrolls(groups, _sizes(stages), itemsize)
+
+
+def _sizes(stages: Sequence[Stage]) -> tuple[int, ...]:
+    """The number of inputs, and of neurons of each stage."""
+    return (stages[0].weights.weight.shape[-1], *(s.size for s in stages))
 
 
 def run_population(
@@ -215,19 +91,29 @@ def run_population(
     [0.0, 4.0]
     """
     members = max(s.members for s in stages)
+    written_out = batch.lanes == LANES and _few(stages, batch.dtype.itemsize)
+    if written_out:
+        stages = [replace(s, weights=s.weights.dense()) for s in stages]
     feed, product = batch.feed, []
     if feed == "constant" and stages[0].weights.weight.shape[0] == 1:
         feed, value = "shared", batch.value
         assert value is not None
         current = linear(value, stages[0].weights.weight[0].detach(), None)
-        product = [_in_blocks(current, batch.lanes)]
+        product = [in_blocks(current, batch.lanes)]
     forms, given = [], []
     for at, stage in enumerate(stages):
         stage_form, arrays = _prepare(stage, batch.dtype, shared=at == 0 and feed == "shared")
         forms.append(stage_form)
         given += arrays
-    wanted = tuple((r.signal, r.how) for r in reductions)
-    form = Form(NAMES[batch.dtype], batch.lanes, feed, tuple(forms), wanted, tuple(signals))
+    form = Form(
+        dtype=NAMES[batch.dtype],
+        lanes=batch.lanes,
+        feed=feed,
+        stages=tuple(forms),
+        reductions=tuple((r.signal, r.how) for r in reductions),
+        signals=tuple(signals),
+        sizes=_sizes(stages) if written_out else None,
+    )
     number, (blocks, lanes), size = batch.dtype, (batch.blocks, batch.lanes), stages[-1].size
     results = [empty((members, size, blocks, lanes), number) for _ in reductions]
     whole = [empty((members, batch.steps, size, blocks, lanes), number) for _ in signals]
@@ -268,7 +154,7 @@ def _prepare(stage: Stage, dtype: torch.dtype, *, shared: bool) -> tuple[StageFo
         arrays += [_array(stage.recurrent.weight, dtype), *_factors(stage.recurrent, dtype), stage.delay]
     programs = []
     for cells in stage.cells:
-        plan = make_plan(cells.neuron, tuple(cells.parameters), constant=False, record=())
+        plan = _plan(_plain(cells), tuple(cells.parameters))
         slots = carry_out(plan, cells.parameters)
         programs.append(plan.key)
         values = [slots[n] for n in (*plan.coefficients, *plan.initial)]
@@ -318,8 +204,24 @@ def _working_memory(stages: Sequence[Stage], batch: Batch, feed: Feed, sums: int
     return [*memory, *(rows(LEVELS, stages[-1].size) for _ in range(sums))]
 
 
+def _plain(cells: Cells) -> Neuron:
+    """The model without tensors: numbers that are not special stand for them."""
+    return cells.neuron.bind(dict.fromkeys(cells.parameters, 2.0)) if cells.parameters else cells.neuron
+
+
+@functools.lru_cache(maxsize=128)
+def _plan(neuron: Neuron, tensors: tuple[str, ...]) -> Plan:
+    return make_plan(neuron, tensors, constant=False, record=())
+
+
+@functools.lru_cache(maxsize=128)
+def _traced(neuron: Neuron) -> Trace:
+    return trace(neuron)
+
+
 @functools.cache
 def _kernel(form: Form) -> Kernel:
     models = dict.fromkeys(name_of(type(PROGRAMS[key].neuron)) for s in form.stages for key in s.programs)
     name = f"population of {' and '.join(models)}"
-    return Kernel(forward_source(form, f"Forward pass of a {name} networks."), "forward", name)
+    write = forward_source if form.sizes is None else unrolled_source
+    return Kernel(write(form, f"Forward pass of a {name} networks."), "forward", name)

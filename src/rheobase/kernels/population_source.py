@@ -20,130 +20,14 @@ own equations are those of `rheobase.kernels.source`, written on vectors (`rheob
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
-from rheobase.kernels import vectors
-from rheobase.kernels.program import PROGRAMS
-from rheobase.kernels.reduction import LEVELS, How
-from rheobase.kernels.source import HEADER, Body, Layout, explain, indent
-from rheobase.kernels.trace import Trace
-
-#: How input comes: bits `[blocks, T, K]`; numbers `[blocks, T, K, lanes]`; numbers that do not change
-#: `[blocks, K, lanes]`; the same and their product with weights that all share, `[blocks, M, lanes]`.
-Feed = Literal["spikes", "values", "constant", "shared"]
+from rheobase.kernels.lane_body import LaneBody, header
+from rheobase.kernels.population_form import Form, result_arguments, stage_arguments, work_arguments
+from rheobase.kernels.population_reductions import begin, finish, flush, reduce
+from rheobase.kernels.source import Layout, indent
 
 #: Neurons whose sums are made together, by the samples of a block: so many, or one.
 BLOCKS = {64: (4, 1), 32: (8, 1), 16: (8, 1)}
-
-_CALLS = {
-    "lt": "lt", "le": "le", "gt": "gt", "ge": "ge", "eq": "eq", "ne": "ne", "and": "both", "or": "either",
-    "not": "invert", "add": "add", "sub": "sub", "mul": "mul", "div": "div", "neg": "neg", "where": "where",
-    "exp": "exp", "log": "log", "sqrt": "sqrt", "tanh": "tanh", "atan": "atan", "erf": "erf",
-    "absolute": "absolute",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class StageForm:
-    """What of a stage the source depends on.
-
-    Attributes:
-        programs: The keys of its groups' programs, in order.
-        biased: Whether a bias is added.
-        factored: Whether the connection has factors beside its weights.
-        recurrent: Whether the neurons are connected among themselves.
-        recurrent_factored: Whether those connections have factors beside their weights.
-    """
-
-    programs: tuple[str, ...]
-    biased: bool
-    factored: bool = False
-    recurrent: bool = False
-    recurrent_factored: bool = False
-
-    @property
-    def traces(self) -> list[Trace]:
-        """The traced steps of its groups of neurons."""
-        return [PROGRAMS[key].trace for key in self.programs]
-
-
-@dataclass(frozen=True)
-class Form:
-    """What the source depends on.
-
-    Attributes:
-        dtype, lanes: Of the numbers, and how many samples a block has.
-        feed: How input comes.
-        stages: In order.
-        reductions: Of the last stage's signals ("spikes" or a state variable), and how each is reduced.
-        signals: Those of which every step is kept.
-    """
-
-    dtype: str
-    lanes: int
-    feed: Feed
-    stages: tuple[StageForm, ...]
-    reductions: tuple[tuple[str, How], ...]
-    signals: tuple[str, ...]
-
-
-def stage_arguments(form: Form, at: int) -> list[str]:
-    """What stage `at` is given, in order.
-
-    Weights `[1 or P, M, K]` (none if the product is given), bias `[1 or P, M]`, factors `[P, M, r]` and
-    `[P, r, K]`; the same for recurrent ones, and their delay. Then per group: its number of neurons,
-    coefficients and initial states, `[1 or P, 1 or n]`.
-    """
-    stage = form.stages[at]
-    args = [] if at == 0 and form.feed == "shared" else [f"weights{at}"]
-    args += [f"bias{at}"] if stage.biased else []
-    args += [f"left{at}", f"right{at}"] if stage.factored else []
-    args += [f"recurrent{at}"] if stage.recurrent else []
-    args += [f"recurrent_left{at}", f"recurrent_right{at}"] if stage.recurrent_factored else []
-    args += [f"delay{at}"] if stage.recurrent else []
-    for g, t in enumerate(stage.traces):
-        args.append(f"size{at}_{g}")
-        args += [f"c{at}_{g}_{j}" for j in range(len(t.coefficients))]
-        args += [f"init{at}_{g}_{name}" for name in t.states]
-    return args
-
-
-def result_arguments(form: Form) -> list[str]:
-    """What is filled: `[P, N, blocks, lanes]` per reduction, `[P, T, N, blocks, lanes]` per whole signal."""
-    return [
-        *(f"result{q}" for q in range(len(form.reductions))),
-        *(f"signal{q}" for q in range(len(form.signals))),
-    ]
-
-
-def work_arguments(form: Form) -> list[str]:
-    """Working memory, a row for each thread (see `rheobase.kernels.population`)."""
-    args = ["every", "u_all", "v_all"]
-    args += ["x_all", "arrivals_all"] if form.feed == "spikes" else []
-    args += ["drive_all"] if form.feed in ("constant", "shared") else []
-    for at, stage in enumerate(form.stages):
-        args += [f"z{at}_all", f"found{at}_all", f"count{at}_all"]
-        args += [f"s{at}_{g}_{name}_all" for g, t in enumerate(stage.traces) for name in t.states]
-    args += [f"sums{q}_all" for q, (_, how) in enumerate(form.reductions) if how == "sum"]
-    return args
-
-
-class LaneBody(Body):
-    """Statements on vectors of samples."""
-
-    def expression(self, n: int) -> str:
-        node = self.trace.tape.nodes[n]
-        args = [self.ref(a) for a in node.args]
-        if node.op in _CALLS:
-            return f"{_CALLS[node.op]}({', '.join(args)})"
-        if node.op == "spike":
-            return f"where({'gt' if node.value[1] else 'ge'}({args[0]}, ZERO), ONE, ZERO)"
-        return {"stop_gradient": args[0], "pow": f"power({args[0]}, F({node.value!r}))"}[node.op]
-
-    def vector(self, n: int) -> str:
-        """How to refer to a node as a vector, also if it is one number for all."""
-        return self.ref(n) if self.trace.tape.varying[n] else f"splat({self.ref(n)})"
 
 
 def forward_source(form: Form, title: str) -> str:
@@ -175,27 +59,10 @@ def forward_source(form: Form, title: str) -> str:
         *_deeper(["p = piece // blocks", "b = piece - p * blocks", *_begin(form), *_constant(form)]),
         *_deeper(["for t in range(steps):"]),
         *_deeper(_deeper([line for at in range(len(form.stages)) for line in _stage(form, at)])),
-        *_deeper(_deeper(_flush(form))),
-        *_deeper(_finish(form)),
+        *_deeper(_deeper(flush(form))),
+        *_deeper(finish(form)),
     ]
-    return f"{_header(form, title)}def forward({', '.join(args)}):\n{indent(body, 1)}"
-
-
-def _header(form: Form, title: str) -> str:
-    texts = [
-        f"Stage {at}, group {g}. {explain(t)}"
-        for at, stage in enumerate(form.stages)
-        for g, t in enumerate(stage.traces)
-    ]
-    text = HEADER.format(title=title, explanation="\n\n".join(texts), dtype=form.dtype, flags="")
-    constants, decorator = text.rsplit("\n@numba", 1)
-    return (
-        f"{constants.rstrip()}\n\nfrom rheobase.kernels.lanes import (\n    "
-        f"bits, fma, load{form.lanes} as load, power, some, splat{form.lanes} as splat, store,\n    "
-        f"{', '.join(dict.fromkeys(_CALLS.values()))},\n)\n\n"
-        f"# Calls version {vectors.version('lanes')}: machine code is kept by this text."
-        f"\n\n\n@numba{decorator}"
-    )
+    return f"{header(form, title)}def forward({', '.join(args)}):\n{indent(body, 1)}"
 
 
 def _deeper(lines: Sequence[str]) -> list[str]:
@@ -229,16 +96,7 @@ def _begin(form: Form) -> list[str]:
             lines += [f"for d in range(delay{at} + 1):", f"    count{at}[d] = 0"]
     if form.feed in ("spikes", "values"):
         lines.append("sequence = inputs[b]")
-    for q, (_, how) in enumerate(form.reductions):
-        lines.append(f"into{q} = sums{q}[0]" if how == "sum" else f"into{q} = result{q}[p]")
-        start = {"max": "-np.inf", "first": "steps"}.get(how)
-        if start is not None:
-            lines += [f"for i in range(result{q}.shape[1]):"]
-            lines += [f"    store(splat(F({start})), into{q}[i], b)"]
-        if how == "sum":
-            lines += [f"for i in range(sums{q}.shape[0]):", f"    for j in range(sums{q}.shape[1]):"]
-            lines += [f"        store(zero, sums{q}[i], j)"]
-    return lines
+    return lines + begin(form)
 
 
 def _sums(names: Sequence[str], weights: str, row: str, among: tuple[str, str, str]) -> list[str]:
@@ -342,7 +200,7 @@ def _stage(form: Form, at: int) -> list[str]:
             )
             part = _currents(form, at, ports, size, many)
             for r in range(many):
-                part += [*_neuron(form, at, g, r), *(_reduce(form) if last else [])]
+                part += [*_neuron(form, at, g, r), *(reduce(form) if last else [])]
                 if stage.recurrent or not last:
                     # Without a branch, which would often be predicted wrong.
                     part += [f"firing{at}[fired] = first + i", "fired += some(out)"]
@@ -396,64 +254,3 @@ def _neuron(form: Form, at: int, g: int, r: int) -> list[str]:
     if at < len(form.stages) - 1 or form.stages[at].recurrent:
         body.lines.append(f"store(out, emitted{at}, first + i)")
     return body.lines
-
-
-def _reduce(form: Form) -> list[str]:
-    """What is kept of a neuron of the read-out at step t."""
-    lines = []
-    for q, (signal, how) in enumerate(form.reductions):
-        value, row = _value(signal), f"into{q}[first + i], b"
-        if how == "sum":
-            row = f"into{q}, first + i"
-            lines += [f"if t >= start{q}:"]
-            lines += [f"    store(add(load({row}), {value}), {row})"]
-        elif how == "max":
-            lines += [f"known = load({row})"]
-            larger = f"either(gt({value}, known), ne({value}, {value}))"  # NaN stays
-            lines += [f"store(where({larger}, {value}, known), {row})"]
-        elif how == "first":
-            lines += [f"known = load({row})"]
-            now = f"both(gt({value}, ZERO), eq(known, F(steps)))"
-            lines += [f"store(where({now}, F(t), known), {row})"]
-        else:
-            lines += ["if t == steps - 1:", f"    store({value}, {row})"]
-    lines += [
-        f"store({_value(signal)}, signal{q}[p, t, first + i], b)" for q, signal in enumerate(form.signals)
-    ]
-    return lines
-
-
-def _value(signal: str) -> str:
-    return "out" if signal == "spikes" else f"new_{signal}"
-
-
-def _flush(form: Form) -> list[str]:
-    """Full blocks of sums are added to the level above, as torch does."""
-    lines = []
-    for q, (_, how) in enumerate(form.reductions):
-        if how != "sum":
-            continue
-        lines += [
-            f"done = t + 1 - start{q}",
-            f"if done > 0 and done & ((1 << power{q}) - 1) == 0:",
-            "    level, more = 1, True",
-            f"    while more and level < {LEVELS}:",
-            f"        above, below = sums{q}[level], sums{q}[level - 1]",
-            "        for i in range(above.shape[0]):",
-            "            store(add(load(above, i), load(below, i)), above, i)",
-            "            store(zero, below, i)",
-            f"        more = done & (((1 << power{q}) - 1) << (level * power{q})) == 0",
-            "        level += 1",
-        ]
-    return lines
-
-
-def _finish(form: Form) -> list[str]:
-    lines = []
-    for q, (_, how) in enumerate(form.reductions):
-        if how == "sum":
-            total = f"load(sums{q}[0], i)"
-            for level in range(1, LEVELS):
-                total = f"add({total}, load(sums{q}[{level}], i))"
-            lines += [f"for i in range(sums{q}.shape[1]):", f"    store({total}, result{q}[p, i], b)"]
-    return lines

@@ -17,7 +17,8 @@ from torch.nn.utils import parametrize
 
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.passes import NAMES
-from rheobase.kernels.population import Batch, Cells, Stage, Weights, lanes_for, run_population
+from rheobase.kernels.population import lanes_for, run_population
+from rheobase.kernels.population_parts import Batch, Cells, Stage, Weights
 from rheobase.kernels.recurrent import to_inputs
 from rheobase.kernels.reduction import Reduction
 from rheobase.layers.connection import constraint_of, trained_weight

@@ -1,0 +1,50 @@
+"""Loops that lay spikes out as bits; `rheobase.kernels.spike_bits` calls them.
+
+Numbers are searched in whole vectors (`rheobase.kernels.microkernels`): most are zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from rheobase.kernels import microkernels
+from rheobase.kernels.vectors import BYTES
+
+Array = np.ndarray[Any, Any]
+
+find: Any = microkernels.find
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def pack(
+    values: Array,  # shape: [T, B K]
+    words: Array,  # shape: [blocks, T, K, bytes of a word], zeros before
+    other: Array,  # shape: [1], zero before
+    found_of: Array,  # shape: [threads, B K]
+    thread: int,
+    low: int,
+    high: int,
+) -> None:
+    """Set a bit for each 1, and `other` to 1 if there is a number that is neither 0 nor 1."""
+    found = found_of[thread]
+    size, (inputs, width) = values.shape[1], words.shape[2:]
+    vector = BYTES // values.itemsize
+    whole = size // vector * vector
+    for t in range(low, high):
+        row = values[t]
+        count = find(row, whole, found)
+        for k in range(whole, size):
+            if row[k] != 0:
+                found[count] = k
+                count += 1
+        for q in range(count):
+            k = found[q]
+            if row[k] != 1:
+                other[0] = 1
+            sample = k // inputs
+            byte = sample >> 3
+            block = byte // width
+            words[block, t, k - sample * inputs, byte - block * width] |= np.uint8(1 << (sample & 7))

@@ -1,0 +1,104 @@
+"""What the source of a population kernel depends on, and the kernel's arguments in order.
+
+See `rheobase.kernels.population_source`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rheobase.kernels.program import PROGRAMS
+from rheobase.kernels.reduction import How
+from rheobase.kernels.trace import Trace
+
+#: How input comes: bits `[blocks, T, K]`; numbers `[blocks, T, K, lanes]`; numbers that do not change
+#: `[blocks, K, lanes]`; the same and their product with weights that all share, `[blocks, M, lanes]`.
+Feed = Literal["spikes", "values", "constant", "shared"]
+
+
+@dataclass(frozen=True)
+class StageForm:
+    """What of a stage the source depends on.
+
+    Attributes:
+        programs: The keys of its groups' programs, in order.
+        biased: Whether a bias is added.
+        factored: Whether the connection has factors beside its weights.
+        recurrent: Whether the neurons are connected among themselves.
+        recurrent_factored: Whether those connections have factors beside their weights.
+    """
+
+    programs: tuple[str, ...]
+    biased: bool
+    factored: bool = False
+    recurrent: bool = False
+    recurrent_factored: bool = False
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The traced steps of its groups of neurons."""
+        return [PROGRAMS[key].trace for key in self.programs]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the source depends on.
+
+    Attributes:
+        dtype, lanes: Of the numbers, and how many samples a block has.
+        feed: How input comes.
+        stages: In order.
+        reductions: Of the last stage's signals ("spikes" or a state variable), and how each is reduced.
+        signals: Those of which every step is kept.
+        sizes: The number of inputs, and of neurons of each stage, if the source is for these alone.
+    """
+
+    dtype: str
+    lanes: int
+    feed: Feed
+    stages: tuple[StageForm, ...]
+    reductions: tuple[tuple[str, How], ...]
+    signals: tuple[str, ...]
+    sizes: tuple[int, ...] | None = None
+
+
+def stage_arguments(form: Form, at: int) -> list[str]:
+    """What stage `at` is given, in order.
+
+    Weights `[1 or P, M, K]` (none if the product is given), bias `[1 or P, M]`, factors `[P, M, r]` and
+    `[P, r, K]`; the same for recurrent ones, and their delay. Then per group: its number of neurons,
+    coefficients and initial states, `[1 or P, 1 or n]`.
+    """
+    stage = form.stages[at]
+    args = [] if at == 0 and form.feed == "shared" else [f"weights{at}"]
+    args += [f"bias{at}"] if stage.biased else []
+    args += [f"left{at}", f"right{at}"] if stage.factored else []
+    args += [f"recurrent{at}"] if stage.recurrent else []
+    args += [f"recurrent_left{at}", f"recurrent_right{at}"] if stage.recurrent_factored else []
+    args += [f"delay{at}"] if stage.recurrent else []
+    for g, t in enumerate(stage.traces):
+        args.append(f"size{at}_{g}")
+        args += [f"c{at}_{g}_{j}" for j in range(len(t.coefficients))]
+        args += [f"init{at}_{g}_{name}" for name in t.states]
+    return args
+
+
+def result_arguments(form: Form) -> list[str]:
+    """What is filled: `[P, N, blocks, lanes]` per reduction, `[P, T, N, blocks, lanes]` per whole signal."""
+    return [
+        *(f"result{q}" for q in range(len(form.reductions))),
+        *(f"signal{q}" for q in range(len(form.signals))),
+    ]
+
+
+def work_arguments(form: Form) -> list[str]:
+    """Working memory, a row for each thread (see `rheobase.kernels.population`)."""
+    args = ["every", "u_all", "v_all"]
+    args += ["x_all", "arrivals_all"] if form.feed == "spikes" else []
+    args += ["drive_all"] if form.feed in ("constant", "shared") else []
+    for at, stage in enumerate(form.stages):
+        args += [f"z{at}_all", f"found{at}_all", f"count{at}_all"]
+        args += [f"s{at}_{g}_{name}_all" for g, t in enumerate(stage.traces) for name in t.states]
+    args += [f"sums{q}_all" for q, (_, how) in enumerate(form.reductions) if how == "sum"]
+    return args
