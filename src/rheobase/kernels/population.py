@@ -4,9 +4,10 @@
 
 No tensor `[T, ...]` exists (but of signals that are asked for whole), so memory does not grow with T, and of
 the population only its parameters and its results are there. See `rheobase.kernels.population_source` (and,
-for networks of a few neurons, `population_unrolled`) for how it is done, and in which order sums are made: spikes
-and membranes are those of the ordinary layers, to the last bit where these multiply in ascending order,
-otherwise but for rounding. Results depend neither on how a population is split over calls nor on threads.
+for networks of a few neurons, `population_unrolled`) for how it is done, and in which order sums are made:
+spikes and membranes are those of the ordinary layers, to the last bit where these multiply in ascending
+order, otherwise but for rounding. Results depend neither on how a population is split over calls nor on
+threads.
 
 Not here: gradients, delays that differ between connections, convolutions.
 """
