@@ -42,7 +42,7 @@ _DEFAULT: dict[str, Any] = {
     "encoder": {"name": "sequence"},
     "network": {
         "name": "feed_forward",
-        "hidden": [4],
+        "hidden": [16],
         "bias": False,
         "weights": "normal",
         "gain": 50.0,
@@ -51,14 +51,15 @@ _DEFAULT: dict[str, Any] = {
     },
     "neuron": _NEURON,
     "readout": _NEURON,
-    "rule": {"name": "superspike", "cutoff": 30.0},
+    # With random feedback, the regulariser is what keeps hidden neurons from firing in every trial.
+    "rule": {"name": "superspike", "cutoff": 30.0, "heterosynaptic": 0.24},
     "loss": {"name": "response_windows"},
     "decoder": {"name": "spike_train"},
     "training": {
-        "steps": 1500,
+        "steps": 4000,
         "batch_size": 10,
         "optimizer": "rmaxprop",
-        "learning_rate": 1.0,
+        "learning_rate": 3.0,
         "schedule": "cosine",
         "weight_bound": 100.0,
     },
