@@ -135,6 +135,7 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, surrogate: SpikeFunction, strict: bool) -> Tensor:
         ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
         ctx.surrogate = surrogate
         return (x > 0 if strict else x >= 0).to(x.dtype)
 
@@ -142,3 +143,8 @@ class _Spike(torch.autograd.Function):
     def backward(ctx: Any, *gradient: Any) -> Any:
         (x,) = ctx.saved_tensors
         return gradient[0] * ctx.surrogate.derivative(x), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangent: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return tangent[0] * ctx.surrogate.derivative(x)

@@ -21,8 +21,10 @@ from rheobase.coding.encoders import (
     Sequence,
     Thermometer,
     ThresholdCrossing,
+    Trace,
 )
 from rheobase.kernels.constant import Constant
+from rheobase.neurons.synaptic_lif import SynapticLIF
 from rheobase.registry import build, catalogue
 
 ENCODERS: dict[str, type[Encoder]] = catalogue(Encoder)  # type: ignore[type-abstract]
@@ -47,6 +49,7 @@ def test_the_room_holds_these_encoders() -> None:
         "sequence",
         "thermometer",
         "threshold_crossing",
+        "trace",
     ]
 
 
@@ -291,3 +294,21 @@ def test_a_thermometer_rises_with_the_value() -> None:
     spikes = Thermometer(levels=4).encode(values)[:, 0, 0]  # levels at .2, .4, .6, .8
     assert spikes.sum(1).tolist() == [0.0, 0.0, 1.0, 2.0, 4.0]
     assert spikes[3].tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_a_trace_is_what_a_synapse_makes_of_the_same_spikes() -> None:
+    spikes = (torch.rand(4, 30, 3, generator=seeded()) < 0.2).double()
+    trace = encoded(Trace(gain=0.5, tau=8.0, dt=2.0), spikes)
+    synapse = SynapticLIF(tau_s=8.0, dt=2.0, threshold=1e9)
+    state = synapse.initial()
+    for step, seen in zip(0.5 * spikes.transpose(0, 1), trace, strict=True):
+        state, _ = synapse.step(state, step)
+        torch.testing.assert_close(state.i, seen)
+
+
+def test_a_trace_that_lasts_counts_spikes() -> None:
+    spikes = (torch.rand(4, 30, 3, generator=seeded()) < 0.2).float()
+    trace = encoded(Trace(tau=None), spikes)
+    assert torch.equal(trace[-1], spikes.sum(1))
+    assert torch.equal(trace[1:] - trace[:-1], spikes.transpose(0, 1)[1:])
+    assert (encoded(Trace(tau=1e9), spikes) - trace).abs().max() < 1e-5

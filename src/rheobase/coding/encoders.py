@@ -7,6 +7,7 @@ Shapes: T time steps, B samples, `...` the features of one sample (pixels, chann
     Latency           t = tau ln(x / (x - threshold)) or tau (1 - x)     one spike or none; t, tau in ms
     Delta             spike at t if x[t] - x[t-1] >= threshold           values are a sequence already
     Sequence          I[t] = gain x[t] + offset                          values are a sequence already
+    Trace             I[t] = a I[t-1] + gain x[t], a = exp(-dt/tau)      values are a sequence already
     ThresholdCrossing spikes where x crosses a level between t-1 and t   values are a sequence already
     Population        a_k = exp(-(x - c_k)^2 / (2 sigma^2))              then PoissonRate on a_k
 
@@ -25,6 +26,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from rheobase.coding.filters import Exponential
 from rheobase.config import Config, option
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.workspace import zeros
@@ -236,6 +238,32 @@ class Sequence(Encoder):
         if self.gain != 1.0:
             sequence = sequence * self.gain
         return (sequence + self.offset if self.offset else sequence).contiguous()
+
+
+class Trace(Encoder):
+    """Values that are a sequence already, `[B, T, ...]`, as what they leave behind: each adds to a current
+    that decays with `tau`, or lasts. So an input that fires once is felt for longer than one step.
+
+    >>> Trace(tau=None).encode(torch.tensor([[[0.0], [1.0], [0.0]]])).flatten()
+    tensor([0., 1., 1.])
+    """
+
+    unit_interval: ClassVar[bool] = False
+
+    gain: float = option(default=1.0, help="input current per unit of value")
+    tau: float | None = option(
+        default=20.0, unit="ms", above=0, help="time constant of the decay; none: the current lasts"
+    )
+    dt: float = option(default=1.0, unit="ms", above=0, help="duration of a time step")
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+    def _encode(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
+        sequence = _time_first(values, "Trace") * self.gain
+        if self.tau is None:
+            return sequence.cumsum(0)
+        return Exponential(tau=self.tau, normalise="none")(sequence, self.dt)
 
 
 class ThresholdCrossing(Encoder):

@@ -177,6 +177,7 @@ class _EagerLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
         return multiply(x, weight, bias)
 
     @staticmethod
@@ -185,6 +186,14 @@ class _EagerLinear(torch.autograd.Function):
         wanted = list(ctx.needs_input_grad)
         results = iter(_derivatives(gradients[0], x, weight, wanted))
         return tuple(next(results) if want else None for want in wanted)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        (x, weight), (dx, dweight, dbias) = ctx.saved_tensors, tangents
+        terms = [] if dx is None else [multiply(dx, weight, None)]
+        terms += [] if dweight is None else [multiply(x, dweight, None)]
+        terms += [] if dbias is None else [dbias]
+        return sum(terms[1:], terms[0])
 
 
 def _setup(ctx: Any, inputs: Any, output: Tensor) -> None:
