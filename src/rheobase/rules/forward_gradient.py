@@ -80,24 +80,26 @@ def derivative(
         direction: By the parameters' names; those that are missing stand still.
     """
     with torch.no_grad(), forward_ad.dual_level(), _step_by_step(network):
-        moving = {
-            name: forward_ad.make_dual(network.get_parameter(name).detach(), along)
-            for name, along in direction.items()
-        }
+        moving = {name: _dual(network.get_parameter(name), along) for name, along in direction.items()}
         seen = torch.func.functional_call(network, moving, (lesson.inputs,), {"record": lesson.record})
-        loss = forward_ad.unpack_dual(lesson.objective(seen))
+        value, slope = _parts(lesson.objective(seen))
         plain = Record(
-            _value(seen.output),
-            {name: _value(signal) for name, signal in seen.signals.items()},
-            {layer: {n: _value(x) for n, x in state.items()} for layer, state in seen.state.items()},
+            _parts(seen.output)[0],
+            {name: _parts(signal)[0] for name, signal in seen.signals.items()},
+            {layer: {n: _parts(x)[0] for n, x in state.items()} for layer, state in seen.state.items()},
         )
-        value = loss.primal.clone()
         # A loss that nothing of the direction reaches has no derivative by it.
-        return plain, value, torch.zeros_like(value) if loss.tangent is None else loss.tangent.clone()
+        return plain, value.clone(), torch.zeros_like(value) if slope is None else slope.clone()
 
 
-def _value(dual: Tensor) -> Tensor:
-    return forward_ad.unpack_dual(dual).primal
+def _dual(value: Tensor, tangent: Tensor) -> Tensor:
+    dual: Tensor = forward_ad.make_dual(value.detach(), tangent)  # type: ignore[no-untyped-call]
+    return dual
+
+
+def _parts(dual: Tensor) -> tuple[Tensor, Tensor | None]:
+    value, tangent = forward_ad.unpack_dual(dual)  # type: ignore[no-untyped-call]
+    return value, tangent
 
 
 @contextmanager
