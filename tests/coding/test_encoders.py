@@ -308,7 +308,7 @@ def test_a_trace_is_what_a_synapse_makes_of_the_same_spikes() -> None:
 
 def test_a_trace_that_lasts_counts_spikes() -> None:
     spikes = (torch.rand(4, 30, 3, generator=seeded()) < 0.2).float()
-    trace = encoded(Trace(tau=None), spikes)
+    trace = encoded(Trace(), spikes)
     assert torch.equal(trace[-1], spikes.sum(1))
     assert torch.equal(trace[1:] - trace[:-1], spikes.transpose(0, 1)[1:])
     assert (encoded(Trace(tau=1e9), spikes) - trace).abs().max() < 1e-5

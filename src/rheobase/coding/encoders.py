@@ -244,7 +244,7 @@ class Trace(Encoder):
     """Values that are a sequence already, `[B, T, ...]`, as what they leave behind: each adds to a current
     that decays with `tau`, or lasts. So an input that fires once is felt for longer than one step.
 
-    >>> Trace(tau=None).encode(torch.tensor([[[0.0], [1.0], [0.0]]])).flatten()
+    >>> Trace().encode(torch.tensor([[[0.0], [1.0], [0.0]]])).flatten()
     tensor([0., 1., 1.])
     """
 
@@ -252,7 +252,7 @@ class Trace(Encoder):
 
     gain: float = option(default=1.0, help="input current per unit of value")
     tau: float | None = option(
-        default=20.0, unit="ms", above=0, help="time constant of the decay; none: the current lasts"
+        default=None, above=0, unit="ms", help="time constant of the decay (no decay if none)"
     )
     dt: float = option(default=1.0, unit="ms", above=0, help="duration of a time step")
 

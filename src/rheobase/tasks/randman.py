@@ -199,7 +199,7 @@ class Randman(SpikesOnManifolds):
         # about as often as a rectified weighted sum of the spike times says. See docs/evolution.md.
         "founding-fixed": {
             "task": _FOUNDING,
-            "encoder": {"name": "trace", "tau": None},
+            "encoder": {"name": "trace"},
             "network": {"name": "feed_forward", "hidden": [30], "weights": "normal", "gain": 3.0},
             "neuron": {
                 "name": "lif",
