@@ -85,7 +85,9 @@ def _draw(axes: Axes, table: Mapping[str, Any]) -> None:
     ]
     xs = table["lines"][0]["x"]
     if table["scale"] == "symlog":
-        axes.set_xscale("symlog", linthresh=min(x for x in xs if x > 0))
+        least = min(x for x in xs if x > 0)
+        axes.set_xscale("symlog", linthresh=least)
+        axes.set_xlim(left=-least / 2)  # there are no shares below 0
     elif table["scale"] == "log2":
         axes.set_xscale("log", base=2)
         axes.set_xticks(xs, [f"{x:g}" for x in xs])
