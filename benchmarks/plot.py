@@ -14,6 +14,11 @@ from matplotlib.axes import Axes
 COLOURS = {"ours": "#c8452d", "peer": "#5b7c99", "floor": "#b8b8b8"}
 
 
+def _short(ratio: float) -> str:
+    """Two digits, and no power of ten."""
+    return f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0f}"
+
+
 def yardstick(contestants: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The contestant whose time the ratios are in: ours, or the floor where we do not compete."""
     for kind in ("ours", "floor"):
@@ -57,7 +62,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         times = [f"{row['median_ms']:.3g} ms" for row in rows]
         if unit is not None:
             times = [
-                text if row is unit else f"{text}  ({row['median_ms'] / unit['median_ms']:.2g}x)"
+                text if row is unit else f"{text}  ({_short(row['median_ms'] / unit['median_ms'])}x)"
                 for text, row in zip(times, rows, strict=True)
             ]
         _bars(left, rows, "median_ms", times)
