@@ -123,7 +123,10 @@ def _value(hint: Any, field: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     meta = field.metadata
     if type(None) in args:
-        return st.none() | _value(next(a for a in args if a is not type(None)), field)
+        # Where there may be no list, "none" is that, and an empty list cannot be said.
+        return st.none() | _value(next(a for a in args if a is not type(None)), field).filter(
+            lambda x: x != ()
+        )
     if origin is typing.Literal:
         return st.sampled_from(args)
     if origin is tuple:
@@ -162,7 +165,7 @@ def test_options_become_an_experiment_which_survives_toml(tmp_path_factory: Any,
             continue
         value = data.draw(_value(float if field.metadata.get("parameter") else hint, field))
         wanted[field.name] = value
-        words += [flag(field.name) if table == "training" else flag(table, field.name), _exact(value)]
+        words += [flag(table, field.name), _exact(value)]
     try:
         experiment = parse(words)
     except (click.UsageError, ValueError) as error:

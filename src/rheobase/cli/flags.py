@@ -210,13 +210,14 @@ class _Value(_GivenType):
                 return [float(item) for item in text.split(",")]
             except ValueError:
                 return text
-        hint = self.hint
+        hint, optional = self.hint, False
         if typing.get_origin(hint) in (typing.Union, types.UnionType):
+            optional = type(None) in typing.get_args(hint)
             hint = next(a for a in typing.get_args(hint) if a is not type(None))
         if typing.get_origin(hint) is typing.Literal:
             return {str(choice): choice for choice in typing.get_args(hint)}.get(text, text)
         if typing.get_origin(hint) is tuple and text == "none":
-            return ()
+            return None if optional else ()
         return text
 
 
