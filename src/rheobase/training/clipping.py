@@ -27,7 +27,9 @@ class Clipping:
                 raise ValueError(f"training.clip_only: {unknown('layer', name, network.layers)}")
         self._all = list(network.parameters())
         self._limit = limit
-        self._some = layers and [p for name in layers for p in network.layers[name].parameters()]
+        self._some = (
+            None if layers is None else [p for name in layers for p in network.layers[name].parameters()]
+        )
 
     def apply(self, watched: bool) -> Tensor:
         """Cut what is too long; the norm of all gradients before, and zero if nobody wants to know."""
@@ -36,9 +38,11 @@ class Clipping:
             return torch.zeros(())
         norm = torch.nn.utils.get_total_norm(gradients)
         if self._limit is not None:
-            cut = self._some or self._all
-            own = torch.nn.utils.get_total_norm(_gradients(cut)) if self._some else norm
-            torch.nn.utils.clip_grads_with_norm_(cut, self._limit, own)
+            if self._some is None:
+                torch.nn.utils.clip_grads_with_norm_(self._all, self._limit, norm)
+            else:
+                own = torch.nn.utils.get_total_norm(_gradients(self._some))
+                torch.nn.utils.clip_grads_with_norm_(self._some, self._limit, own)
         return norm
 
 
