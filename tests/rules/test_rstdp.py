@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -95,6 +96,70 @@ def test_a_teacher_adds_its_spikes_and_takes_off_the_own_ones(readout: Any) -> N
     torch.testing.assert_close(gradient(net, "dense2"), -wanted, rtol=0, atol=1e-12)
 
 
+def test_a_teacher_acts_where_the_output_counts() -> None:
+    counts = torch.arange(30).unsqueeze(1) >= torch.tensor([0, 20, 25, 29])  # for each sample another window
+    rule, net = RSTDP(), network(LeakyIntegrator())
+    lesson = Lesson(inputs(), lambda r: r.output.sum(), (), LABELS, counts=counts)
+    rule.accumulate(net, lesson, memory := rule.begin(net, torch.Generator()))
+    seen = net(inputs(), record=["hidden1.spikes"])
+    errors = counts.unsqueeze(2) * (torch.nn.functional.one_hot(LABELS, 3).double() - seen.output.softmax(2))
+    at_once = RSTDP(tau_e=1e-3)
+    wanted = step_by_step(at_once, seen["hidden1.spikes"], errors.detach(), torch.ones(30, 4, 1))
+    assert wanted.abs().max() > 1e-3
+    torch.testing.assert_close(gradient(net, "dense2"), -wanted, rtol=0, atol=1e-12)
+    given = errors.detach() @ memory["feedback/dense1"]  # hidden neurons hear of these errors, and no others
+    wanted = step_by_step(rule, inputs(), seen["hidden1.spikes"], given)
+    torch.testing.assert_close(gradient(net, "dense1"), -wanted, rtol=0, atol=1e-12)
+
+
+def test_whether_a_sample_came_out_right_is_read_where_the_output_counts() -> None:
+    rule, net = RSTDP(readout="reward", hidden="fixed"), network()
+    with torch.no_grad():
+        weight = net.layers["dense2"].weight.zero_()  # type: ignore[operator,union-attr]
+        weight[0, 1] = weight[1, 4] = 4.0  # of the hidden neurons that fire, the first more
+    output = net(inputs()).output
+    everything = torch.ones(30, 4, dtype=torch.bool)
+    found = []
+    for counts in (everything, output[..., 1] > output[..., 0]):  # all, or where the second fires alone
+        lesson = Lesson(inputs(), lambda r: r.output.sum(), (), LABELS, counts=counts)
+        memory = rule.accumulate(net, lesson, rule.begin(net, torch.Generator())).memory
+        found.append((output * counts.unsqueeze(2)).sum(0).argmax(1) == LABELS)
+        assert memory["baseline"].item() == pytest.approx(0.1 * (2.0 * found[-1].double().mean() - 1.0))
+    assert found[0].sum() != found[1].sum()
+
+
+def test_traces_are_measured_from_a_share_of_their_mean() -> None:
+    counts = torch.arange(30).unsqueeze(1) >= torch.tensor([0, 20, 25, 29])
+    rule, net = (
+        RSTDP(hidden="fixed", centre=0.7, a_plus=0.6, a_minus=0.2, baseline=0.5),
+        network(LeakyIntegrator()),
+    )
+    plain = dataclasses.replace(rule, centre=0.0)
+
+    def change(rule: RSTDP, given: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        net.zero_grad()
+        lesson = Lesson(given, lambda r: r.output.sum(), (), LABELS, counts=counts)
+        after = rule.accumulate(net, lesson, memory).memory
+        return -gradient(net, "dense2").clone(), after
+
+    memory, running, weight = rule.begin(net, torch.Generator()), torch.zeros(6).double(), 0.0
+    for given in (inputs(), inputs().flip(0)):
+        seen = net(given, record=["hidden1.spikes"])
+        errors = counts.unsqueeze(2) * (
+            torch.nn.functional.one_hot(LABELS, 3).double() - seen.output.softmax(2)
+        )
+        traces = [torch.zeros(4, 6).double()]
+        for spikes in seen["hidden1.spikes"]:
+            traces.append(math.exp(-1 / 20) * traces[-1] + spikes)
+        running = 0.5 * running + 0.5 * torch.stack(traces[1:])[counts].mean(0)
+        weight = 0.5 * weight + 0.5
+        found, memory = change(rule, given, memory)
+        without, _ = change(plain, given, plain.begin(net, torch.Generator()))
+        common = 0.7 * 0.6 * errors.detach().sum((0, 1))[:, None] * running / weight / 4
+        assert common.abs().max() > 1e-3
+        torch.testing.assert_close(found, without - common, rtol=0, atol=1e-12)
+
+
 def test_rewards_are_measured_from_their_mean() -> None:
     rule, net = RSTDP(readout="reward", hidden="fixed", baseline=0.5), network()
     assert rule.trained(net) == ("layers.dense2.weight",)
@@ -139,5 +204,7 @@ def test_what_cannot_be_trained_is_refused() -> None:
     deep = [Dense(2, 2), Neurons(LIF()), Dense(2, 2), Neurons(LIF()), Dense(2, 2), Neurons(LIF())]
     with pytest.raises(ValueError, match="got 'symmetric' for 2 hidden layers"):
         begin(Network(**{f"l{i}": layer for i, layer in enumerate(deep)}), hidden="symmetric")
+    with pytest.raises(ValueError, match="baseline of 1, which lets no batch into the running mean"):
+        RSTDP(centre=0.5, baseline=1.0)
     with pytest.raises(ValueError, match="got targets of none, wanted one class per sample"):
         RSTDP().accumulate(network(), Lesson(inputs(), lambda r: r.output.sum()), begin(network()))

@@ -67,6 +67,8 @@ class Lesson:
         judged: Those of `record` that `objective` and `score` do read; all if empty.
         reduced: Where the read-out's course need not be known, how to judge by what is left of it: the
             "loss" or the "score".
+        counts: The steps at which the output counts, bool `[T, B]`; all if None. `objective` and `score`
+            know it.
     """
 
     inputs: Tensor | Constant
@@ -77,6 +79,7 @@ class Lesson:
     higher_is_better: bool = True
     judged: tuple[str, ...] = ()
     reduced: Mapping[Literal["loss", "score"], Reduced] = field(default_factory=dict)
+    counts: Tensor | None = None
 
 
 @dataclass(frozen=True)

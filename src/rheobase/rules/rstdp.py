@@ -16,14 +16,21 @@ What rewards neuron i, at each layer:
                          z's place in the pairs. The teacher fires at `teacher_rate` in the right class
 
 A read-out that does not spike is taken to fire with the probabilities softmax(v), and its teacher at every
-step. The directions are means over a batch. Sums over time are made in one product per layer, with the
-rewards filtered backward in time in place of eligibilities forward, which is the same sum.
+step. Where the output counts at some steps only (as at the end of a sequence), what it does at others has
+neither teacher nor reward: what is wanted can then not be known yet. The directions are means over a batch.
+Sums over time are made in one product per layer, with the rewards filtered backward in time in place of
+eligibilities forward, which is the same sum.
+
+With a teacher, `centre` takes off each trace x_j that share of its running mean (over batches, and steps that
+count): with 1, errors go with what an input does beyond its mean, as in a covariance rule. Where all inputs
+fire much, what they have in common is by far the largest change, and sets the learning rate for all others.
 
 Izhikevich, "Solving the distal reward problem through linkage of STDP and dopamine signaling", Cerebral
 Cortex 17 (2007); Florian, Neural Computation 19 (2007), the form of BindsNET's MSTDPET (there e is 1/tau_e
 of this, and acts a step later); Ponulak & Kasinski, Neural Computation 22 (2010) for teacher's spikes
-against own ones. Not modelled: a concentration of dopamine that outlasts the reward, bounds of weights
-(Dale's law is the layers'), weights' dependence on themselves, biases, delayed and recurrent connections.
+against own ones; Sejnowski, J. Mathematical Biology 4 (1977) for covariance. Not modelled: a concentration
+of dopamine that outlasts the reward, bounds of weights (Dale's law is the layers'), weights' dependence on
+themselves, biases, delayed and recurrent connections.
 """
 
 from __future__ import annotations
@@ -46,6 +53,7 @@ from rheobase.rules.plastic_stage import passed
 from rheobase.rules.stages import Stage, stages
 
 BASELINE, FEEDBACK = "baseline", "feedback/"
+MEAN, SEEN = "mean", "seen"
 
 
 class RSTDP(LearningRule):
@@ -79,17 +87,35 @@ class RSTDP(LearningRule):
         default=200.0, above=0, unit="Hz", help="rate of the teacher of a read-out that spikes"
     )
     baseline: float = option(
-        default=0.9, at_least=0, at_most=1, help="share of the running mean of rewards that a batch keeps"
+        default=0.9,
+        at_least=0,
+        at_most=1,
+        help="share of running means (of rewards, of traces) that a batch keeps",
+    )
+    centre: float = option(
+        default=0.0,
+        at_least=0,
+        at_most=1,
+        help="share of its running mean that is taken off each trace of the read-out's inputs (teacher)",
     )
 
     @property
     def kind(self) -> Kind:
         return "local"
 
+    def validate(self) -> None:
+        if self.centre > 0 and self.baseline == 1:
+            raise ValueError(
+                f"RSTDP.centre: got {self.centre:g} with a baseline of 1, which lets no batch into the "
+                "running mean that it is a share of; set the baseline below 1"
+            )
+
     def begin(self, network: Network, generator: torch.Generator) -> Memory:
         parts = self._parts(network)
         weight = _dense(parts[-1]).weight.detach()
         memory = {BASELINE: weight.new_zeros(())}
+        if self._centred:
+            memory |= {MEAN: weight.new_zeros(weight.shape[1]), SEEN: weight.new_zeros(())}
         if self.hidden == "symmetric" and len(parts) > 2:
             raise ValueError(
                 f"rstdp.hidden: got 'symmetric' for {len(parts) - 1} hidden layers, of which only the last "
@@ -112,15 +138,54 @@ class RSTDP(LearningRule):
         with torch.no_grad():
             record, arrived, emitted = _run(network, parts, lesson)
             loss = lesson.objective(record)
-            errors = self._errors(parts[-1], emitted[-1], labels)
-            reward, baseline = self._reward(emitted[-1], labels, memory[BASELINE])
+            counts = _counts(lesson, emitted[-1])
+            errors = self._errors(parts[-1], emitted[-1], labels) * counts
+            reward, baseline = self._reward(emitted[-1] * counts, labels, memory[BASELINE])
+            after = {**memory, BASELINE: baseline}
             for part in self._learning(parts):
                 place = parts.index(part)
-                change = self._change(part, parts[-1], arrived[place], emitted[place], errors, reward, memory)
+                pre, post = arrived[place], emitted[place]
+                if part.readout and self.readout == "teacher":
+                    change, means = self._taught(part, pre, errors, counts, memory)
+                    after |= means
+                else:
+                    change = self._change(part, parts[-1], pre, post, errors, reward, memory)
                 weight = _dense(part).weight
                 if weight.requires_grad:
                     torch.autograd.backward(_with_graph(part), -change / len(labels))
-        return Outcome(loss, record, {**memory, BASELINE: baseline})
+        return Outcome(loss, record, after)
+
+    @property
+    def _centred(self) -> bool:
+        return self.readout == "teacher" and self.centre > 0
+
+    def _timing(self, dt: float) -> Timing:
+        return Timing(
+            pre=Window.exponential(self.tau_plus, dt),
+            post=Window.exponential(self.tau_minus, dt),
+            plus=self.a_plus,
+            minus=self.a_minus,
+            same_step=True,
+        )
+
+    def _taught(
+        self, readout: Stage, pre: Tensor, errors: Tensor, counts: Tensor, memory: Memory
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the read-out's weights change by `[N, P]`, with a teacher; and the mean traces after it."""
+        timing = self._timing(readout.neurons.dt)
+        if not self._centred:
+            up, down, _ = pairs(timing, pre, errors)
+            return up - down, {}
+        # One more neuron, which fires at each step that counts, has the sum of all traces in this product.
+        always = counts.expand_as(errors[..., :1])
+        up, down, _ = pairs(timing, pre, torch.cat([errors, always], 2))
+        kept, mean = self.baseline, up[-1] / always.sum().clamp(min=1.0)
+        after = {
+            MEAN: kept * memory[MEAN] + (1.0 - kept) * mean,
+            SEEN: kept * memory[SEEN] + (1.0 - kept),
+        }
+        common = self.centre * after[MEAN] / after[SEEN]
+        return up[:-1] - down[:-1] - errors.sum((0, 1)).unsqueeze(1) * common, after
 
     def _change(
         self,
@@ -132,18 +197,8 @@ class RSTDP(LearningRule):
         reward: Tensor,
         memory: Memory,
     ) -> Tensor:
-        """What the weights of a stage change by, summed over the batch, `[N, P]`."""
-        dt = part.neurons.dt
-        timing = Timing(
-            pre=Window.exponential(self.tau_plus, dt),
-            post=Window.exponential(self.tau_minus, dt),
-            plus=self.a_plus,
-            minus=self.a_minus,
-            same_step=True,
-        )
-        if part.readout and self.readout == "teacher":
-            up, down, _ = pairs(timing, pre, errors)
-            return up - down
+        """What a reward changes the weights of a stage by, summed over the batch, `[N, P]`."""
+        timing = self._timing(part.neurons.dt)
         if part.readout or self.hidden == "reward":
             given = torch.zeros(len(post), len(reward), 1, dtype=post.dtype)
             given[-1] = reward.unsqueeze(1)
@@ -151,12 +206,12 @@ class RSTDP(LearningRule):
             given = errors @ _dense(readout).weight.detach()
         else:
             given = errors @ memory[f"{FEEDBACK}{part.source}"]
-        later, _ = run_trace(given.flip(0), Window.exponential(self.tau_e, dt), False)
+        later, _ = run_trace(given.flip(0), Window.exponential(self.tau_e, part.neurons.dt), False)
         up, down, _ = pairs(timing, pre, post, factor=given + later.flip(0))
         return up - down
 
     def _errors(self, readout: Stage, emitted: Tensor, labels: Tensor) -> Tensor:
-        """Teacher's spikes less the read-out's own, `[T, B, C]`."""
+        """Teacher's spikes less the read-out's own, at all steps, `[T, B, C]`."""
         rate = self.teacher_rate * readout.neurons.dt / 1000.0 if readout.neurons.spiking else 1.0
         wanted = rate * torch.nn.functional.one_hot(labels, emitted.shape[2]).to(emitted.dtype)
         return wanted - (emitted if readout.neurons.spiking else emitted.softmax(2))
@@ -227,3 +282,10 @@ def _labels(lesson: Lesson) -> Tensor:
         got = "none" if targets is None else f"{targets.dtype} of shape {tuple(targets.shape)}"
         raise ValueError(f"rstdp: got targets of {got}, wanted one class per sample")
     return targets
+
+
+def _counts(lesson: Lesson, emitted: Tensor) -> Tensor:
+    """1 at the steps at which the output counts, `[T, B, 1]`; `[1, 1, 1]` if they all do."""
+    if lesson.counts is None:
+        return emitted.new_ones(1, 1, 1)
+    return lesson.counts.to(emitted.dtype).unsqueeze(2)

@@ -71,6 +71,7 @@ class Lessons:
             higher_is_better=self.experiment.task.higher_is_better,
             judged=self.objective.training,
             reduced=self._reduced(batch, sequence.shape[0], score),
+            counts=batch.mask,
         )
         return lesson, batch
 
