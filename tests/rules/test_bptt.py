@@ -65,8 +65,16 @@ def expected(net: Network, x: Tensor | Constant, objective, window: int) -> dict
     return dict(zip(names, torch.autograd.grad(objective(whole), list(names.values())), strict=True))
 
 
+def the_end(record: Record) -> Tensor:
+    return record["readout.v"][-3:].square().sum() + record["hidden1.spikes"][-2:].square().sum()
+
+
+def nothing(record: Record) -> Tensor:
+    return 0.0 * record["readout.v"].sum()
+
+
 @pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize("objective", [maximum_over_time, last_output])
+@pytest.mark.parametrize("objective", [maximum_over_time, last_output, the_end, nothing])
 @pytest.mark.parametrize("truncation", [None, 1, 3, 4, STEPS, 50])
 def test_gradients(truncation: int | None, objective, constant: bool) -> None:  # type: ignore[no-untyped-def]
     net, x = network(), inputs(constant)
@@ -78,6 +86,14 @@ def test_gradients(truncation: int | None, objective, constant: bool) -> None:  
         torch.testing.assert_close(got[name], gradient, rtol=1e-10, atol=1e-12, msg=name)
     with torch.no_grad():
         torch.testing.assert_close(outcome.loss, objective(net(x, record=SIGNALS)))
+
+
+@pytest.mark.parametrize(("objective", "wanted"), [(the_end, [11, 8, 2, 1]), (nothing, [11, 10, 1])])
+def test_steps_that_the_loss_does_not_ask_for_are_run_at_once(objective, wanted: list[int]) -> None:  # type: ignore[no-untyped-def]
+    net, steps = network(), list[int]()
+    net.register_forward_pre_hook(lambda _, given: steps.append(len(given[0])))
+    BPTT(truncation=2).accumulate(net, Lesson(inputs(constant=False), objective, SIGNALS), {})
+    assert steps == wanted
 
 
 def test_truncation_makes_a_difference() -> None:

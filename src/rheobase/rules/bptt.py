@@ -5,7 +5,9 @@ Whole: the exact adjoint of the network (in the surrogates' sense) over all T st
 Truncated to K steps: no derivative passes from one window of K steps to the one before. The loss may
 be any function of the recorded signals over all time (a maximum, a count, ...): a first pass without
 gradients finds the derivative of the loss by each signal, a second goes through the windows one at a
-time and pulls these back. Memory is that of K steps, for one more forward pass.
+time and pulls these back. Windows before the first step that the loss asks for (as where the output
+counts at the end of a sequence) have nothing to pull back, and are run through at once. Memory is that
+of K steps, for one more forward pass. With K = 1 this is backpropagation through layers alone.
 
 Werbos, "Backpropagation through time: what it does and how to do it", Proc. IEEE 78 (1990);
 Williams & Peng, Neural Computation 2 (1990) for truncation.
@@ -57,8 +59,13 @@ class BPTT(LearningRule):
         loss = objective(Record(output, leaves, seen.state))
         torch.autograd.backward(loss)
         targets = [(name, leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
+        asked = [gradient for _, gradient in targets] + ([] if output.grad is None else [output.grad])
+        first = _first_asked(asked, steps) // self.truncation * self.truncation
         state: NetworkState = {}
-        for start in range(0, steps, self.truncation):
+        if first:
+            with torch.no_grad():
+                state = network(_window(inputs, 0, first)).state
+        for start in range(first, steps, self.truncation):
             end = min(start + self.truncation, steps)
             part = network(_window(inputs, start, end), state=state, record=record)
             ends = [part[name] for name, _ in targets]
@@ -69,6 +76,12 @@ class BPTT(LearningRule):
             torch.autograd.backward(ends, pulls)
             state = _detached(part).state
         return Outcome(loss.detach(), _detached(seen))
+
+
+def _first_asked(gradients: list[Tensor], steps: int) -> int:
+    """The first step at which one of these, `[T, ...]`, is not zero; the last if none is."""
+    found = [g.flatten(1).any(1).nonzero() for g in gradients]
+    return min((int(at[0]) for at in found if len(at)), default=steps - 1)
 
 
 def _window(inputs: Tensor | Constant, start: int, end: int) -> Tensor | Constant:
