@@ -1,7 +1,7 @@
 """What a linear model gets from the mean input rates alone: a task's code without its order in time.
 
-Inputs are encoded as in the recipe, averaged over all steps, and standardised; then multinomial logistic regression as in
-the baselines of tasks, fitted on the training split and scored on the test split.
+Inputs are encoded as in the recipe, averaged over all steps, and standardised; then multinomial logistic
+regression as in the baselines of tasks, fitted on the training split and scored on the test split.
 
     python benchmarks/mean_input_rates.py sequential_mnist srnn srnn_pixels
 """
