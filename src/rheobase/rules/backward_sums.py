@@ -47,7 +47,7 @@ class Traces(NamedTuple):
 
 
 def pulled_back(
-    system: LinearSystem, gate: Tensor, signal: Tensor, inputs: Tensor | Constant, bias: bool
+    system: LinearSystem, gate: Tensor, signal: Tensor, inputs: Tensor | Constant, delay: int, bias: bool
 ) -> tuple[Tensor, Tensor]:
     """The sum for a sequence from rest, with h = `signal` given, and p `[T, B, I]`.
 
@@ -55,22 +55,25 @@ def pulled_back(
         system: The membrane's response, eps.
         gate: sigma' `[T, B, I]`.
         signal: h `[T, B, I]`.
-        inputs: What arrives at the synapses, `[T, B, J]`.
+        inputs: What is sent to the synapses, `[T, B, J]`.
+        delay: Steps until it arrives.
         bias: Whether a sum for an input that is always 1 comes behind the others: `[I, J + 1]`, else `[I,
         J]`.
     """
-    return pulled_back_membrane(system, gate * signal, inputs, bias)
+    return pulled_back_membrane(system, gate * signal, inputs, delay, bias)
 
 
 def pulled_back_membrane(
-    system: LinearSystem, signal: Tensor, inputs: Tensor | Constant, bias: bool
+    system: LinearSystem, signal: Tensor, inputs: Tensor | Constant, delay: int, bias: bool
 ) -> tuple[Tensor, Tensor]:
     """`pulled_back` where `signal` is by the membrane itself, with no sigma' between."""
     p, _ = respond_adjoint(system, signal)
+    at_arrival = p[delay:]  # this that much earlier is less to move than the inputs that much later
     if isinstance(inputs, Constant):
-        total = p.sum(0).t() @ inputs.value.flatten(1)
+        total = at_arrival.sum(0).t() @ inputs.value.flatten(1)
     else:
-        total = weight_gradient(p.flatten(0, 1), inputs.flatten(0, 1))
+        sent = inputs[: len(at_arrival)]
+        total = weight_gradient(at_arrival.flatten(0, 1), sent.flatten(0, 1))
     return torch.cat([total, p.sum((0, 1)).unsqueeze(1)], 1) if bias else total, p
 
 

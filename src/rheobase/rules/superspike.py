@@ -38,7 +38,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import ClassVar, Literal, overload
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -144,16 +144,16 @@ class Superspike(LearningRule):
                 back = fed @ self._weights(layer, behind, memory)
                 by_spikes = back if by_spikes is None else by_spikes + back
                 late += behind.delay
-            x = _delayed(x, layer.delay + late)
+            arrives = layer.delay + late
             parts, fed = [], None
             if by_spikes is not None:
                 gate = _delayed(self._gate(layer, seen, None), late)
-                part, _ = pulled_back(membrane(layer.neuron), gate, by_spikes, x, layer.bias is not None)
+                part, _ = pulled_back(membrane(layer.neuron), gate, by_spikes, x, arrives, layer.bias is not None)
                 parts.append(part)
                 fed = by_spikes
             if by_membrane is not None:
                 part, p = pulled_back_membrane(
-                    membrane(layer.neuron, "v"), by_membrane, x, layer.bias is not None
+                    membrane(layer.neuron, "v"), by_membrane, x, arrives, layer.bias is not None
                 )
                 parts.append(part)
                 fed = p if fed is None else fed + p
@@ -306,15 +306,9 @@ def _slopes(seen: Record, lesson: Lesson, last: Layer) -> tuple[Tensor, dict[str
     return loss.detach(), slopes
 
 
-@overload
-def _delayed(x: Tensor, steps: int) -> Tensor: ...
-@overload
-def _delayed(x: Tensor | Constant, steps: int) -> Tensor | Constant: ...
-def _delayed(x: Tensor | Constant, steps: int) -> Tensor | Constant:
+def _delayed(x: Tensor, steps: int) -> Tensor:
     """`x` `[T, ...]` that many steps later, zeros before."""
-    if not steps:
-        return x
-    return _held(x.expand() if isinstance(x, Constant) else x, steps, None)[0]
+    return _held(x, steps, None)[0]
 
 
 def _held(x: Tensor, steps: int, before: Tensor | None) -> tuple[Tensor, Tensor]:

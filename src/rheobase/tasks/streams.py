@@ -63,7 +63,9 @@ class Stream:
         periods, batch, groups = probability.shape
         bits = self._bits(indices, periods * steps * groups * copies)
         # As whole numbers of 32 bits, which are compared fast; a probability of 1 is 1 - 2^-32.
-        share = np.ldexp(probability.transpose(0, 1).double().clamp(0, 1).numpy(), 32)
+        same = set(probability.stride()) == {0}  # one number, expanded
+        given = probability[:1, :1, :1] if same else probability
+        share = np.ldexp(given.transpose(0, 1).double().clamp(0, 1).numpy(), 32)
         bound = np.minimum(share, 2.0**32 - 1).astype(np.uint32)[:, :, None, :, None]
         fires = bits.reshape(batch, periods, steps, groups, copies) < bound
         time_first = torch.from_numpy(fires).reshape(batch, periods * steps, groups * copies).transpose(0, 1)
