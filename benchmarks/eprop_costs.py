@@ -5,10 +5,11 @@
 A network 100-100-10 of recurrent adaptive LIF neurons and a leaky read-out, 10 samples, 5 % input spikes,
 squared error at every step; a gradient is the forward pass, and all that the rule does for it. Time is
 processor time of the calling thread, least of several, divided by T. Memory is the growth of peak resident
-memory over that with network and input in place, each in a fresh process that has compiled its kernels before.
+memory over that with network and input in place, each in a fresh process that has compiled its kernels
+before.
 
-"parts" are what e-prop is for: the sequence comes in batches of 100 steps, of which each goes on where the one
-before ended, and none of them is kept. What backpropagation keeps of a sequence grows with its length.
+"parts" are what e-prop is for: the sequence comes in batches of 100 steps, of which each goes on where the
+one before ended, and none of them is kept. What backpropagation keeps of a sequence grows with its length.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import ctypes
 import functools
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +26,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.population import resident
 from rheobase.layers.dense import Dense

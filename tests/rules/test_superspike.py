@@ -248,6 +248,31 @@ def test_burn_in_moves_everything_but_the_weights() -> None:
     assert all(p.grad is not None and p.grad.any() for p in net.parameters())
 
 
+@pytest.mark.parametrize("continuous", [True, False])
+@pytest.mark.parametrize("feedback", ["symmetric", "random"])
+def test_the_regulariser_fades_out(continuous: bool, feedback: str) -> None:
+    """Over two updates: whole, half, nothing, nothing; from rest each time."""
+    inputs, targets = trains(200, J, 0.05, 1), trains(200, K, 0.02, 2)
+
+    def directions(rule: Superspike, updates: int) -> list[Tensor]:
+        net = network(bias=False)
+        start = memory = rule.begin(net, generator(0))
+        found = []
+        for _ in range(updates):
+            net.zero_grad()
+            memory = rule.accumulate(net, lesson(inputs, targets), memory).memory
+            memory = {name: value for name, value in memory.items() if name in start}
+            found.append(net.layers["dense1"].weight.grad.clone())
+        return found
+
+    one = Superspike(continuous=continuous, feedback=feedback, heterosynaptic=0.1)  # type: ignore[arg-type]
+    (whole,), (without,) = directions(one, 1), directions(one.replace(heterosynaptic=0.0), 1)
+    assert (whole - without).norm() > 1e-6 * without.norm()
+    wanted = [whole, 0.5 * (whole + without), without, without]
+    for got, want in zip(directions(one.replace(heterosynaptic_updates=2), 4), wanted, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-16)
+
+
 def test_cutoff_silences_far_membranes() -> None:
     net, rule = network(hidden=False), Superspike(cutoff=1e-6)
     inputs, targets = trains(200, J, 0.05, 1), trains(200, K, 0.02, 2)

@@ -22,7 +22,9 @@ Delays: x is what arrives at the synapse. An error of an output neuron is that o
 neuron one delay earlier, so the hidden layer's sigma' and x are delayed by that much.
 
 The heterosynaptic regulariser of hidden layers adds rho w_ij zeta_i(t) at each step, zeta = z^4, z a trace
-of the neuron's own spikes (+1 for each, decaying with tau_het), and keeps it from firing without end.
+of the neuron's own spikes (+1 for each, decaying with tau_het), and keeps it from firing without end. Where
+errors become rare, it goes on to pull until there are some again; `heterosynaptic_updates` N lets it fade
+out, rho (1 - n/N) at update n, and is not in the paper.
 
 The online form's cost per step is that of all synapses; here it is that of all neurons, with the same
 results (`rheobase.rules.backward_sums`). The per-parameter learning rate of the paper is the optimizer
@@ -37,6 +39,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -55,6 +58,7 @@ from rheobase.rules.single_layer import in_one_kernel, run_single
 from rheobase.rules.synapses import Layer, layers, put
 
 Feedback = Literal["symmetric", "random", "uniform"]
+UPDATES = "updates"  # memory: how many there were
 
 
 class Superspike(LearningRule):
@@ -86,6 +90,12 @@ class Superspike(LearningRule):
     heterosynaptic: float = option(
         default=0.0, at_least=0, help="strength of the hidden layers' regulariser (rho)"
     )
+    heterosynaptic_updates: int | None = option(
+        default=None,
+        at_least=1,
+        unit="updates",
+        help="after how many the regulariser has faded out, linearly; it stays as it is if none",
+    )
     tau_het: float = option(default=100.0, unit="ms", above=0, help="time constant of its trace of spikes")
     cutoff: float | None = option(
         default=None, above=0, help="distance below the threshold beyond which sigma' is 0; nowhere if none"
@@ -113,19 +123,21 @@ class Superspike(LearningRule):
                 f"superspike: got the read-out '{found[-1].name}', which does not spike, wanted one that "
                 "does: continuous=True compares spike trains"
             )
-        if self.feedback != "random":
-            return {}
-        return {
-            f"{layer.name}.feedback": torch.randn(behind.outputs, layer.outputs, generator=generator)
-            for layer, behind in pairwise(found)
-        }
+        memory = {}
+        if self.heterosynaptic_updates is not None:
+            memory[UPDATES] = torch.tensor(0)
+        if self.feedback == "random":
+            for layer, behind in pairwise(found):
+                drawn = torch.randn(behind.outputs, layer.outputs, generator=generator)
+                memory[f"{layer.name}.feedback"] = drawn
+        return memory
 
     def accumulate(self, network: Network, lesson: Lesson, memory: Memory) -> Outcome:
-        return (
-            self._continue(network, lesson, memory)
-            if self.continuous
-            else self._batch(network, lesson, memory)
-        )
+        learn = self._continue if self.continuous else self._batch
+        outcome = learn(network, lesson, memory)
+        if UPDATES not in memory:
+            return outcome
+        return replace(outcome, memory={**outcome.memory, UPDATES: memory[UPDATES] + 1})
 
     # ---- batches from rest
 
@@ -148,7 +160,9 @@ class Superspike(LearningRule):
             parts, fed = [], None
             if by_spikes is not None:
                 gate = _delayed(self._gate(layer, seen, None), late)
-                part, _ = pulled_back(membrane(layer.neuron), gate, by_spikes, x, arrives, layer.bias is not None)
+                part, _ = pulled_back(
+                    membrane(layer.neuron), gate, by_spikes, x, arrives, layer.bias is not None
+                )
                 parts.append(part)
                 fed = by_spikes
             if by_membrane is not None:
@@ -163,8 +177,9 @@ class Superspike(LearningRule):
                     f"'{layer.name}', wanted one that does"
                 )
             gradient = sum(parts[1:], parts[0])
-            if self.heterosynaptic and behind is not None:
-                gradient = self._regularised(layer, gradient, self._activity(layer, seen, None)[0])
+            strength = self._strength(memory)
+            if strength and behind is not None:
+                gradient = self._regularised(layer, gradient, self._activity(layer, seen, None)[0], strength)
             put(layer, gradient)
         return Outcome(loss, _asked(seen, lesson), memory)
 
@@ -207,7 +222,7 @@ class Superspike(LearningRule):
             gradient = -total / len(spikes)
             if self.heterosynaptic and behind is not None:
                 zeta, after[f"{name}.activity"] = self._activity(layer, seen, memory.get(f"{name}.activity"))
-                gradient = self._regularised(layer, gradient, zeta)
+                gradient = self._regularised(layer, gradient, zeta, self._strength(memory))
             put(layer, gradient if learns else torch.zeros_like(gradient))
         return Outcome(loss, _asked(seen, lesson), after)
 
@@ -248,8 +263,14 @@ class Superspike(LearningRule):
         trace, after = respond(LinearSystem(((decay,),), (1.0,), (1.0,)), seen[f"{layer.name}.spikes"], state)
         return trace.square().square().mean((0, 1)), after
 
-    def _regularised(self, layer: Layer, gradient: Tensor, zeta: Tensor) -> Tensor:
-        pull = self.heterosynaptic * layer.weight.detach() * zeta.unsqueeze(1)
+    def _strength(self, memory: Memory) -> float:
+        """The regulariser's, at this update."""
+        if self.heterosynaptic_updates is None:
+            return self.heterosynaptic
+        return self.heterosynaptic * max(0.0, 1.0 - int(memory[UPDATES]) / self.heterosynaptic_updates)
+
+    def _regularised(self, layer: Layer, gradient: Tensor, zeta: Tensor, strength: float) -> Tensor:
+        pull = strength * layer.weight.detach() * zeta.unsqueeze(1)
         gradient[:, : layer.inputs] += pull
         return gradient
 
