@@ -82,8 +82,8 @@ class Eprop(LearningRule):
     cost: ClassVar[str] = (
         "over whole sequences as backpropagation through time, without recurrent products backward; in "
         "windows of K steps one adjoint per state variable, step by step (K up to 32) a few operations per "
-        "sample, connection and pair of state variables; memory: K steps, and a number per sample, "
-        "connection and state variable; it does not grow with T"
+        "sample, connection and pair of state variables; memory: K steps of what is kept for learning, and a "
+        "number per sample, connection and state variable; over batches (continuous) it does not grow with T"
     )
 
     feedback: Literal["symmetric", "random", "adaptive"] = option(
