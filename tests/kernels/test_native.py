@@ -14,7 +14,7 @@ import torch
 
 from rheobase.kernels import cache, threads
 from rheobase.kernels.cache import Kernel
-from rheobase.kernels.native import pack
+from rheobase.kernels.native import APART, pack
 
 SOURCE = """
 import numba
@@ -96,9 +96,10 @@ def test_slots() -> None:
     call = pack([x, y, np.float32(0.5), True, 4])
     assert call.types == ("f8 2", "b1 1", "f4 0", "i", "i")
     slots = list(call.slots(1, 2, 9))
-    assert slots[:5] == [0, 0, 1, 2, 9]
+    assert slots[:7] == [0, 1, 1, 2, 9, 8, 7 + 8 + APART]
     half = int(np.float64(0.5).view(np.int64))
-    assert slots[5:] == [x.ctypes.data, 2, 3, y.data_ptr(), 4, half, 1, 4]
+    assert slots[7:15] == [x.ctypes.data, 2, 3, y.data_ptr(), 4, half, 1, 4]
+    assert not any(slots[15:])
     for across, kind in ((x.T, "an array"), (torch.from_numpy(x).t(), "a tensor")):
         with pytest.raises(ValueError, match=rf"{kind} with strides .*, wanted a contiguous one"):
             pack([across])

@@ -73,7 +73,7 @@ class Kernel:
         call = pack(args)
         entry = self._entry(call.types)
         threads = threads_for(size, work)
-        slots = call.slots(0, part_size(size, threads), size)
+        slots = call.slots(0, part_size(size, threads), size, threads)
         run_team(entry, slots.buffer_info()[0], threads)
 
     def prepare(self, *args: Any) -> Callable[..., None]:

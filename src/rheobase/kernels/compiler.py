@@ -2,8 +2,9 @@
 
 Numba compiles the function for its argument types, with an entry behind it that takes one pointer, as an
 OpenMP team wants it. The entry finds the arguments in a table of 64-bit slots (see `HEAD`), and calls the
-function on one part of its range after another until none is left. All but the entry is then made
-internal and optimised again, after which nothing of Numba's run-time library is left in it.
+function on one part of its thread's share of the range after another, then on what others have left. All
+but the entry is then made internal and optimised again, after which nothing of Numba's run-time library is
+left in it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from rheobase.kernels.native import HEAD, machine
+from rheobase.kernels.native import APART, HEAD, machine
 
 # LLVM leaves a loop alone that needs more checks of whether its arrays overlap; eight is what it takes
 # unless told, and a step with three states and a few records has more.
@@ -52,15 +53,19 @@ def entry_source(types_: Sequence[str], *, threaded: bool) -> str:
 
     >>> print(entry_source(["f4 1", "i"], threaded=False))
     def entry(data):
-        slots = carray(data, (8,), np.int64)
-        numbers = carray(data, (8,), np.float64)
+        slots = carray(data, (10,), np.int64)
+        numbers = carray(data, (10,), np.float64)
         thread = fetch_add(slots, 0)
-        x0 = carray(pointer(slots[5]), (slots[6],), np.dtype("f4"))
-        x1 = slots[7]
-        low = slots[2] + slots[3] * fetch_add(slots, 1)
-        while low < slots[4]:
-            kernel(x0, x1, low, min(low + slots[3], slots[4]))
-            low = slots[2] + slots[3] * fetch_add(slots, 1)
+        x0 = carray(pointer(slots[7]), (slots[8],), np.dtype("f4"))
+        x1 = slots[9]
+        for i in range(slots[1]):
+            share = thread + i if thread + i < slots[1] else thread + i - slots[1]
+            start = slots[2] + slots[5] * share
+            end = min(start + slots[5], slots[4])
+            low = start + slots[3] * fetch_add(slots, slots[6] + 16 * share)
+            while low < end:
+                kernel(x0, x1, low, min(low + slots[3], end))
+                low = start + slots[3] * fetch_add(slots, slots[6] + 16 * share)
     <BLANKLINE>
     """
     names, lines, at = [], [], HEAD
@@ -82,16 +87,21 @@ def entry_source(types_: Sequence[str], *, threaded: bool) -> str:
         at += 1 + size
     if threaded:
         names.append("thread")
-    next_part = "low = slots[2] + slots[3] * fetch_add(slots, 1)"
+    next_part = f"low = start + slots[3] * fetch_add(slots, slots[6] + {APART} * share)"
     body = [
         f"slots = carray(data, ({at},), np.int64)",
         f"numbers = carray(data, ({at},), np.float64)",
         "thread = fetch_add(slots, 0)",
         *lines,
-        next_part,
-        "while low < slots[4]:",
-        f"    kernel({', '.join(names)}, low, min(low + slots[3], slots[4]))",
+        "for i in range(slots[1]):",
+        # Not by a remainder: it may raise, for which an object file would need Numba.
+        "    share = thread + i if thread + i < slots[1] else thread + i - slots[1]",
+        "    start = slots[2] + slots[5] * share",
+        "    end = min(start + slots[5], slots[4])",
         f"    {next_part}",
+        "    while low < end:",
+        f"        kernel({', '.join(names)}, low, min(low + slots[3], end))",
+        f"        {next_part}",
     ]
     return "def entry(data):\n" + "".join(f"    {line}\n" for line in body)
 

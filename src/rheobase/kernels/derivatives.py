@@ -21,7 +21,8 @@ from rheobase.kernels.passes import run_forward
 from rheobase.kernels.plan import Plan, carry_out, make_plan
 from rheobase.kernels.program import PROGRAMS
 from rheobase.kernels.recurrent import to_inputs
-from rheobase.kernels.recurrent_passes import Population, Sweep
+from rheobase.kernels.recurrent_forms import Population
+from rheobase.kernels.recurrent_passes import Sweep
 from rheobase.kernels.sequence import Run, shaped_parameters
 from rheobase.neurons.base import Neuron
 

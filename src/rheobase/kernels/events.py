@@ -23,7 +23,7 @@ from torch import Tensor
 
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.vectors import BYTES, padded, version
-from rheobase.kernels.workspace import empty
+from rheobase.kernels.workspace import empty, for_threads
 
 Array = np.ndarray[Any, Any]
 
@@ -72,7 +72,7 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Ten
     columns = weight.new_zeros(inputs, padded(outputs, weight.element_size()))
     columns[:, :outputs] = weight.t()
     start = x.new_zeros(outputs) if bias is None else bias.contiguous()
-    sums = np.zeros((torch.get_num_threads(), columns.shape[1]), columns.numpy().dtype)
+    sums = for_threads((columns.shape[1],), columns.numpy().dtype)
     row, found = _row(x)
     arrays = [x, columns, start, out, row, sums, found]
     _kernel("gather").run(arrays, x.shape[0], x.numel())
@@ -87,7 +87,7 @@ def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     sums = empty((parts, x.shape[1], gradient.shape[1]), x.dtype).zero_()
     bits = x.numpy().view(BITS[x.dtype])
     _kernel("scatter").run(
-        [bits, x, gradient, sums, np.empty((torch.get_num_threads(), x.shape[1] + 1), np.int32)],
+        [bits, x, gradient, sums, for_threads((x.shape[1] + 1,), np.int32)],
         parts,
         x.numel(),
     )
@@ -96,8 +96,8 @@ def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
 
 def _row(x: Tensor) -> tuple[Array, Array]:
     """Working memory per thread: a row of x, read in whole vectors, and indices of what is not zero in it."""
-    shape = (torch.get_num_threads(), x.shape[1] + BYTES)
-    return np.zeros(shape, x.numpy().dtype), np.empty(shape, np.int32)
+    shape = (x.shape[1] + BYTES,)
+    return for_threads(shape, x.numpy().dtype), for_threads(shape, np.int32)
 
 
 @functools.cache

@@ -31,7 +31,7 @@ from numba.core import types
 from numba.extending import intrinsic
 from numba.np import arrayobj as _arrayobj
 
-from rheobase.kernels.vectors import BYTES, PRODUCT, ROWS, lanes
+from rheobase.kernels.vectors import BYTES, PRODUCT, ROWS, WIDE, lanes
 
 cgutils: Any = _cgutils  # these have no types
 arrayobj: Any = _arrayobj
@@ -74,14 +74,22 @@ class Emit:
         cast = self.builder.bitcast(at, self.vector.as_pointer())
         return self.builder.load(cast, align=self.size)
 
+    def load_some(self, pointer: Any, mask: Any) -> Any:
+        """A vector, of which only the lanes of the mask are touched; the others are zero."""
+        load = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(self.vector, [self.vector.as_pointer(), ir.IntType(32), mask.type, self.vector]),
+            f"llvm.masked.load.v{self.lanes}f{8 * self.size}.p0",
+        )
+        cast = self.builder.bitcast(pointer, self.vector.as_pointer())
+        return self.builder.call(load, [cast, _int32(self.size), mask, ir.Constant(self.vector, None)])
+
     def store(self, value: Any, pointer: Any, by: int = 0) -> None:
         at = self.builder.gep(pointer, [ir.Constant(ir.IntType(64), by * self.lanes)])
         self.builder.store(value, self.builder.bitcast(at, self.vector.as_pointer()), align=self.size)
 
     def splat(self, value: Any) -> Any:
-        one = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), value, _int32(0))
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None)
-        return self.builder.shuffle_vector(one, one, mask)
+        return _splat(self.builder, value, self.lanes)
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         return self.builder.call(self._fma, [a, b, c])
@@ -280,7 +288,8 @@ def add_taps(
 def find(typing: Any, row: Any, size: Any, found: Any) -> Any:
     """Indices of the values of `row` that are not zero, into int32 `found`; their number.
 
-    `row` is read up to whole vectors beyond `size`; what stands there is ignored.
+    `found` is written up to whole vectors beyond `size`. With AVX-512 a vector's indices are pushed together
+    in a register, without a branch: where spikes are few, whether the next is one cannot be predicted.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -288,38 +297,76 @@ def find(typing: Any, row: Any, size: Any, found: Any) -> Any:
         start = e.array(row, args[0]).data
         target = e.array(found, args[2]).data
         count = cgutils.alloca_once_value(builder, int64(0))
-        bits = ir.IntType(e.lanes)
-        mask = cgutils.alloca_once(builder, bits)
-        trailing = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(bits, [bits, ir.IntType(1)]), f"llvm.cttz.i{e.lanes}"
-        )
+        listing = _list_together if WIDE else _list_one_by_one
+        zeros = ir.Constant(e.vector, None)
         blocks = builder.udiv(builder.add(args[1], int64(e.lanes - 1)), int64(e.lanes))
         with cgutils.for_range(builder, blocks) as loop:
             first = builder.mul(loop.index, int64(e.lanes))
-            vector = e.load(builder.gep(start, [first]))
-            zeros = ir.Constant(e.vector, None)
-            builder.store(builder.bitcast(builder.fcmp_unordered("!=", vector, zeros), bits), mask)
-            head = builder.append_basic_block("bits")
-            body = builder.append_basic_block("bit")
-            done = builder.append_basic_block("searched")
-            builder.branch(head)
-            builder.position_at_end(head)
-            left = builder.load(mask)
-            builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(bits, 0)), body, done)
-            builder.position_at_end(body)
-            lowest = builder.call(trailing, [left, ir.Constant(ir.IntType(1), 1)])
-            builder.store(builder.and_(left, builder.sub(left, ir.Constant(bits, 1))), mask)
-            lane = builder.zext(lowest, ir.IntType(64))
-            index = builder.add(first, lane)
-            n = builder.load(count)
-            builder.store(builder.trunc(index, ir.IntType(32)), builder.gep(target, [n]))
-            inside = builder.zext(builder.icmp_signed("<", index, args[1]), ir.IntType(64))
-            builder.store(builder.add(n, inside), count)
-            builder.branch(head)
-            builder.position_at_end(done)
+            left = builder.trunc(builder.sub(args[1], first), ir.IntType(32))
+            lane = ir.Constant(ir.VectorType(ir.IntType(32), e.lanes), list(range(e.lanes)))
+            inside = builder.icmp_signed("<", lane, _splat(builder, left, e.lanes))
+            vector = e.load_some(builder.gep(start, [first]), inside)
+            mask = builder.fcmp_unordered("!=", vector, zeros)
+            at = builder.gep(target, [builder.load(count)])
+            more = listing(e, mask, builder.trunc(first, ir.IntType(32)), at)
+            builder.store(builder.add(builder.load(count), more), count)
         return builder.load(count)
 
     return types.intp(row, types.intp, found), generate
+
+
+def _list_together(e: Emit, mask: Any, first: Any, at: Any) -> Any:
+    """Store `first` + lane for the lanes of the mask, from `at` on; how many they are."""
+    builder, lanes = e.builder, e.lanes
+    bits, vector = ir.IntType(lanes), ir.VectorType(ir.IntType(32), lanes)
+    compress = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(vector, [vector, vector, mask.type]),
+        f"llvm.x86.avx512.mask.compress.v{lanes}i32",
+    )
+    lane = ir.Constant(vector, list(range(lanes)))
+    index = builder.add(_splat(builder, first, lanes), lane)
+    packed = builder.call(compress, [index, ir.Constant(vector, None), mask])
+    builder.store(packed, builder.bitcast(at, vector.as_pointer()), align=4)
+    ones = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(bits, [bits]), f"llvm.ctpop.i{lanes}"
+    )
+    return builder.zext(builder.call(ones, [builder.bitcast(mask, bits)]), ir.IntType(64))
+
+
+def _list_one_by_one(e: Emit, mask: Any, first: Any, at: Any) -> Any:
+    """The same, lane by lane: the lowest bit that is left, until none is."""
+    builder, lanes = e.builder, e.lanes
+    bits = ir.IntType(lanes)
+    left_at = cgutils.alloca_once(builder, bits)
+    count = cgutils.alloca_once(builder, ir.IntType(64))
+    builder.store(builder.bitcast(mask, bits), left_at)
+    builder.store(int64(0), count)
+    trailing = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(bits, [bits, ir.IntType(1)]), f"llvm.cttz.i{lanes}"
+    )
+    head = builder.append_basic_block("bits")
+    body = builder.append_basic_block("bit")
+    done = builder.append_basic_block("searched")
+    builder.branch(head)
+    builder.position_at_end(head)
+    left = builder.load(left_at)
+    builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(bits, 0)), body, done)
+    builder.position_at_end(body)
+    lowest = builder.call(trailing, [left, ir.Constant(ir.IntType(1), 1)])
+    builder.store(builder.and_(left, builder.sub(left, ir.Constant(bits, 1))), left_at)
+    n = builder.load(count)
+    builder.store(builder.add(first, builder.zext(lowest, ir.IntType(32))), builder.gep(at, [n]))
+    builder.store(builder.add(n, int64(1)), count)
+    builder.branch(head)
+    builder.position_at_end(done)
+    return builder.load(count)
+
+
+def _splat(builder: Any, value: Any, lanes: int) -> Any:
+    kind = ir.VectorType(value.type, lanes)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _int32(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
 
 
 @intrinsic

@@ -4,9 +4,14 @@ Numba's own cache needs Numba: its types and its code generator, some 50 MiB and
 object file needs only LLVM's linker, which `llvmlite` holds. Arguments go to a kernel in a table of 64-bit
 slots, which is also what its threads share:
 
-    0  threads that have begun     1  parts that were taken
+    0  threads that have begun     1  number of shares
     2  first index of the range    3  size of a part    4  end of the range
-    5  the arguments: an integer; a number as a double; an array as its address and shape
+    5  size of a share             6  slot of the first counter
+    7  the arguments: an integer; a number as a double; an array as its address and shape
+    then a counter per share: how many of its parts were taken
+
+A thread takes the parts of its own share of the range, then those that others have left. So it mostly works
+on the same samples or columns in each kernel: what one core has written, another gets ten times later.
 """
 
 from __future__ import annotations
@@ -26,7 +31,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-HEAD = 5
+HEAD = 7
+
+#: Slots from one counter to the next: two cache lines, which no two threads should share.
+APART = 16
 
 #: Numbers of a tensor's type, as kernels take them.
 NUMBER: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
@@ -56,6 +64,7 @@ def target_key() -> str:
         features,
         version("numba"),
         version("llvmlite"),
+        f"{HEAD} {APART} shares",
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
@@ -113,9 +122,12 @@ class Call(NamedTuple):
     types: tuple[str, ...]
     values: list[int]
 
-    def slots(self, first: int, part: int, end: int) -> array[int]:
-        """All slots, for `range(first, end)` in parts."""
-        return array("q", (0, 0, first, part, end, *self.values))
+    def slots(self, first: int, part: int, end: int, shares: int = 1) -> array[int]:
+        """All slots, for `range(first, end)` in parts, of which each share has as many."""
+        share = -(-(end - first) // (part * shares)) * part
+        counters = HEAD + len(self.values) + APART
+        head = (0, shares, first, part, end, share, counters)
+        return array("q", (*head, *self.values, *[0] * (APART * (shares + 2))))
 
 
 def pack(args: Sequence[Any]) -> Call:

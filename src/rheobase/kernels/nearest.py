@@ -11,11 +11,11 @@ from __future__ import annotations
 import functools
 from importlib.resources import files
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rheobase.kernels.cache import Kernel
+from rheobase.kernels.workspace import for_threads
 
 #: Columns taken at a time.
 BLOCK = 256
@@ -34,7 +34,7 @@ def nearest(first: Tensor, second: Tensor, prices: Tensor) -> Tensor:
     """
     columns, pairs = first.shape[1], prices.numel()
     chosen = torch.empty(columns, dtype=torch.int32)
-    least = np.empty((torch.get_num_threads(), BLOCK), first.numpy().dtype)
+    least = for_threads((BLOCK,), first.numpy().dtype)
     args = [one.contiguous().numpy() for one in (first, second, prices)]
     _kernel().run([*args, least, chosen.numpy()], columns, columns * pairs)
     return chosen

@@ -33,7 +33,7 @@ from torch import Tensor
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.native import NUMBER
 from rheobase.kernels.vectors import BYTES, PRODUCT, ROWS, padded, version
-from rheobase.kernels.workspace import empty
+from rheobase.kernels.workspace import empty, for_threads
 
 CHUNK = 128  # rows that are taken at a time
 PARTS = 8  # partial sums over rows, as far as memory and rows allow
@@ -60,10 +60,10 @@ def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
     groups = min(-(-threads // parts), blocks)
     number, room = NUMBER[x.dtype], CHUNK + 1  # a row that is not kept is written all the same
     work = [
-        np.empty((threads, blocks, room), np.int32),
-        np.empty((threads, blocks, room * ROWS), number),
-        np.empty((threads, blocks), np.int64),
-        np.empty((threads, CHUNK * PRODUCT * BYTES // size), number),
+        for_threads((blocks, room), np.int32),
+        for_threads((blocks, room * ROWS), number),
+        for_threads((blocks,), np.int64),
+        for_threads((CHUNK * PRODUCT * BYTES // size,), number),
     ]
     _kernel().run([x, gradient, out, groups, *work], parts * groups, rows * inputs)
     total = out[0] if parts == 1 else out.sum(0)

@@ -27,11 +27,12 @@ from rheobase.kernels.plan import carry_out, make_plan
 from rheobase.kernels.plastic_reference import run_steps
 from rheobase.kernels.plastic_source import NUMBERS, Form, plastic_source
 from rheobase.kernels.program import PROGRAMS
-from rheobase.kernels.recurrent_passes import Population
+from rheobase.kernels.recurrent_forms import Population
 from rheobase.kernels.recurrent_source import Part
 from rheobase.kernels.sequence import Backend, shaped_parameters, uses_kernel
 from rheobase.kernels.source import Layout
 from rheobase.kernels.timing import TRACES, Timing
+from rheobase.kernels.workspace import for_threads
 from rheobase.neurons.base import Neuron
 from rheobase.registry import name_of
 
@@ -154,7 +155,7 @@ def _run(
             among.contiguous().numpy(),
             np.array(timing.windows, number),
             np.array([values[n] for n in NUMBERS], number),
-            np.zeros((torch.get_num_threads(), size), number),
+            for_threads((size,), number),
             int(not isinstance(inputs, Constant)),
             int(not isinstance(given, Constant)),
             steps,

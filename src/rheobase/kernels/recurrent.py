@@ -16,10 +16,12 @@ Not modelled: connections without any delay (within a step), which would make a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from rheobase.kernels.attached import Attached
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.groups import HISTORY, Group, state_names
 from rheobase.kernels.plan import Plan, carry_out, make_plan
@@ -114,6 +116,13 @@ def make_plans(groups: Sequence[Group], record: Sequence[str]) -> tuple[Plan, ..
     )
 
 
+class Attachment(NamedTuple):
+    """Dense connections that run along: one in front of the neurons, one behind (see `kernels.attached`)."""
+
+    before: Attached | None = None
+    behind: Attached | None = None
+
+
 def run_recurrent(
     groups: Sequence[Group],
     plans: Sequence[Plan],
@@ -129,14 +138,46 @@ def run_recurrent(
 ) -> Run:
     """`recurrent` with its plans made beforehand."""
     check_input(current, checkpoint_every)
-    check_connections(groups, current, weight, delay, given=state is not None)
-    depth = 1 if delay is None else int(delay.max())
+    check_connections(groups, current.shape, weight, delay, given=state is not None)
+    if uses_kernel(backend, current):
+        return run_attached(
+            groups,
+            plans,
+            current,
+            weight,
+            delay,
+            state,
+            Attachment(),
+            record=record,
+            checkpoint_every=checkpoint_every,
+            cut=cut,
+        )[0]
+    if checkpoint_every is not None:
+        raise ValueError(NO_CHECKPOINTS)
+    start = _start(groups, current, state, _depth(delay))
+    return run_reference(groups, current, *to_inputs(groups, weight, delay), start, record, cut)
+
+
+def run_attached(
+    groups: Sequence[Group],
+    plans: Sequence[Plan],
+    current: Tensor | Constant,
+    weight: Tensor,
+    delay: Tensor | None,
+    state: Mapping[str, Tensor] | None,
+    along: Attachment,
+    *,
+    record: Sequence[str],
+    checkpoint_every: int | None,
+    cut: bool = False,
+) -> tuple[Run, Tensor | None]:
+    """The kernel on what was checked, with connections run `along`: the run, and what the one behind made.
+
+    With a connection before, `current` `[T, B, K]` is what comes into that, and gets no gradient.
+    """
+    depth = _depth(delay)
     start = _start(groups, current, state, depth)
     weight, delay = to_inputs(groups, weight, delay)
-    if not uses_kernel(backend, current):
-        if checkpoint_every is not None:
-            raise ValueError(NO_CHECKPOINTS)
-        return run_reference(groups, current, weight, delay, start, record, cut)
     slots = [
         carry_out(plan, shaped_parameters(_tensors(g.neuron), (g.size,)))
         for g, plan in zip(groups, plans, strict=True)
@@ -155,20 +196,26 @@ def run_recurrent(
         cut=cut,
     )
     names = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in plan.states]
-    results = run_layer(
+    ran = run_layer(
         layer,
         current.value if isinstance(current, Constant) else current,
         weight,
         start[HISTORY],
         [start[name].contiguous() for name in names],
         [values[j] for values, plan in zip(coefficients, plans, strict=True) for j in plan.tensors],
+        *along,
     )
-    emitted, last, traces = results[0], results[1 : 1 + len(names)], results[1 + len(names) :]
     recorded = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in PROGRAMS[plan.key].record]
-    final = dict(zip(names, last, strict=True))
+    emitted = ran.emitted
+    final = dict(zip(names, ran.states, strict=True))
     final[HISTORY] = (emitted if len(emitted) >= depth else torch.cat([start[HISTORY], emitted]))[-depth:]
-    found = dict(zip(recorded, traces, strict=True))
-    return Run(emitted, final, {name: found[name] for name in record})
+    found = dict(zip(recorded, ran.records, strict=True))
+    return Run(emitted, final, {name: found[name] for name in record}), ran.sums
+
+
+def _depth(delay: Tensor | None) -> int:
+    """Steps of history that a layer keeps."""
+    return 1 if delay is None else int(delay.max())
 
 
 def _tensors(neuron: Neuron) -> dict[str, Tensor]:
@@ -178,21 +225,21 @@ def _tensors(neuron: Neuron) -> dict[str, Tensor]:
 
 def check_connections(
     groups: Sequence[Group],
-    current: Tensor | Constant,
+    drive: Sequence[int],
     weight: Tensor,
     delay: Tensor | None,
     *,
     given: bool = False,
 ) -> None:
-    """Refuse weights and delays that do not fit the neurons and the sequence.
+    """Refuse weights and delays that do not fit the neurons and the `drive`, the currents' shape.
 
     Where a state is `given`, spikes of before arrive, and delays may be longer than the sequence.
     """
     size, columns = sum(g.size for g in groups), sum(g.columns for g in groups)
-    steps, shape = current.shape[0], tuple(current.shape[2:])
+    steps, shape = drive[0], tuple(drive[2:])
     if shape != (columns,):
         several = "" if columns == size else f" (one value per input of {size} neurons)"
-        raise ValueError(f"current: got shape {tuple(current.shape)}, wanted [T, B, {columns}]{several}")
+        raise ValueError(f"current: got shape {tuple(drive)}, wanted [T, B, {columns}]{several}")
     if weight.dim() not in (2, 3) or tuple(weight.shape[-2:]) != (size, size):
         raise ValueError(
             f"weight: got shape {tuple(weight.shape)}, wanted ({size}, {size}) or (taps, {size}, {size}): "

@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rheobase.kernels.attached import Attached
 from rheobase.kernels.connections import Connections
 from rheobase.kernels.program import PROGRAMS
-from rheobase.kernels.recurrent_passes import Population, Sweep
+from rheobase.kernels.recurrent_forms import Population
+from rheobase.kernels.recurrent_passes import Sweep
+from rheobase.kernels.workspace import empty
 
 
 class Layer(NamedTuple):
@@ -53,6 +56,16 @@ class Layer(NamedTuple):
         return sum(len(PROGRAMS[key].states) for key in self.keys)
 
 
+class Ran(NamedTuple):
+    """What a layer did: what was emitted `[T, B, N]`, its final states and recorded states, group by group,
+    and what the connection behind made of it, `[T, B, O]`."""
+
+    emitted: Tensor
+    states: list[Tensor]
+    records: list[Tensor]
+    sums: Tensor | None
+
+
 def run_layer(
     layer: Layer,
     current: Tensor,
@@ -60,18 +73,29 @@ def run_layer(
     history: Tensor,
     states: Sequence[Tensor],
     tensors: Sequence[Tensor],
-) -> list[Tensor]:
-    """What was emitted `[T, B, N]`, the final states and the recorded states, group by group."""
-    given = (current, weight, history, *states, *tensors)
-    if torch.is_grad_enabled() and any(x.requires_grad for x in given):
-        return list(_Recurrence.apply(layer, *given))  # type: ignore[no-untyped-call]
-    sweep = _begin(layer, current, weight, history, tensors)
-    last, _ = sweep.forward(states, save=False)
-    return [sweep.emissions[sweep.depth :], *last, *sweep.records]
+    before: Attached | None = None,
+    behind: Attached | None = None,
+) -> Ran:
+    """Run a layer; with a connection `before`, from what comes into that, which then gets no gradient."""
+    around = (*(before or (None, None)), *(behind or (None, None)))
+    given = (current, weight, history, *around, *states, *tensors)
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given):
+        results = list(_Recurrence.apply(layer, *given))  # type: ignore[no-untyped-call]
+        sums = results.pop() if behind else None
+        return Ran(results[0], results[1 : 1 + layer.states], results[1 + layer.states :], sums)
+    sweep = _begin(layer, current, weight, history, around, tensors)
+    sums = _room(sweep)
+    last, _ = sweep.forward(states, save=False, sums=sums)
+    return Ran(sweep.emissions[sweep.depth :], last, sweep.records, sums)
 
 
 def _begin(
-    layer: Layer, current: Tensor, weight: Tensor, history: Tensor, tensors: Sequence[Tensor]
+    layer: Layer,
+    current: Tensor,
+    weight: Tensor,
+    history: Tensor,
+    around: Sequence[Tensor | None],
+    tensors: Sequence[Tensor],
 ) -> Sweep:
     return Sweep.begin(
         layer.populations(tensors),
@@ -80,7 +104,24 @@ def _begin(
         history.detach(),
         layer.steps,
         layer.every,
+        *_attached(around),
     )
+
+
+def _attached(around: Sequence[Tensor | None]) -> tuple[Attached | None, Attached | None]:
+    """The connections before and behind, from their weights and biases."""
+    before, before_bias, behind, behind_bias = around
+    return (
+        None if before is None else Attached(before, before_bias),
+        None if behind is None else Attached(behind, behind_bias),
+    )
+
+
+def _room(sweep: Sweep) -> Tensor | None:
+    """Where the sums of the connection behind go."""
+    if sweep.behind is None:
+        return None
+    return empty((sweep.steps, sweep.emissions.shape[1], sweep.behind.outputs), sweep.dtype)
 
 
 class _Recurrence(torch.autograd.Function):
@@ -88,21 +129,24 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any, layer: Layer, current: Tensor, weight: Tensor, history: Tensor, *given: Tensor
     ) -> tuple[Tensor, ...]:
-        states, tensors = given[: layer.states], given[layer.states :]
-        sweep = _begin(layer, current, weight, history, tensors)
-        last, kept = sweep.forward([s.contiguous() for s in states], save=True)
+        around, states, tensors = given[:4], given[4 : 4 + layer.states], given[4 + layer.states :]
+        sweep = _begin(layer, current, weight, history, around, tensors)
+        sums = _room(sweep)
+        last, kept = sweep.forward([s.contiguous() for s in states], save=True, sums=sums)
         ctx.set_materialize_grads(False)
         ctx.layer = layer
         ctx.counts = (len(tensors), len(sweep.records))
-        ctx.save_for_backward(current, weight, *tensors, sweep.emissions, *sweep.records, *kept)
-        return (sweep.emissions[sweep.depth :], *last, *sweep.records)
+        ctx.save_for_backward(current, weight, *around, *tensors, sweep.emissions, *sweep.records, *kept)
+        return (sweep.emissions[sweep.depth :], *last, *sweep.records, *([] if sums is None else [sums]))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         layer: Layer = ctx.layer
         current, weight, *saved = ctx.saved_tensors
         t, r = ctx.counts
+        around, saved = saved[:4], saved[4:]
         tensors, emissions, records, kept = saved[:t], saved[t], saved[t + 1 : t + 1 + r], saved[t + 1 + r :]
+        before, behind = _attached(around)
         sweep = Sweep(
             layer.populations(tensors),
             Connections.of(weight, layer.delay),
@@ -112,20 +156,31 @@ class _Recurrence(torch.autograd.Function):
             layer.steps,
             layer.every,
             layer.cut,
+            before,
+            behind,
         )
-        by_emitted, n = gradients[0], layer.states
-        if by_emitted is None:
-            by_emitted = torch.zeros_like(emissions[sweep.depth :])
+        wants, n = ctx.needs_input_grad, layer.states
+        by_emitted, by_sums = gradients[0], None if behind is None else gradients[-1]
         shapes = [(emissions.shape[1], p.high - p.low) for p in sweep.populations for _ in p.program.states]
         by_states = [
             emissions.new_zeros(shape) if g is None else g.contiguous()
             for g, shape in zip(gradients[1 : 1 + n], shapes, strict=True)
         ]
-        by_current, lam, by_tensors = sweep.backward(
-            kept, by_emitted.contiguous(), gradients[1 + n :], by_states
+        found = sweep.backward(
+            kept,
+            None if by_emitted is None else by_emitted.contiguous(),
+            gradients[1 + n : 1 + n + r],
+            by_states,
+            None if by_sums is None else by_sums.contiguous(),
+            tally=wants[2],
         )
-        wants = ctx.needs_input_grad
-        by_weight = sweep.by_weight(by_current).reshape(weight.shape) if wants[2] else None
-        by_history = sweep.by_history(by_current) if wants[3] and not layer.cut else None
-        by_input = by_current if sweep.moving else by_current.sum(0)
-        return None, by_input, by_weight, by_history, *lam, *by_tensors
+        by_weight = sweep.by_weight(found).reshape(weight.shape) if wants[2] else None
+        by_history = sweep.by_history(found.by_current) if wants[3] and not layer.cut else None
+        by_input = None
+        if wants[1] and before is None:
+            by_input = found.by_current if sweep.moving else found.by_current.sum(0)
+        by_around = (
+            *(before.gradients(found.sums["before"]) if before else (None, None)),
+            *(behind.gradients(found.sums["behind"]) if behind and by_sums is not None else (None, None)),
+        )
+        return None, by_input, by_weight, by_history, *by_around, *found.by_states, *found.by_coefficients

@@ -8,7 +8,9 @@ Rows are samples. Two ways to bring what was emitted to where it goes, each with
             source emitted `delay` steps ago, for a vector of samples at a time: what was emitted is
             kept, samples innermost, for as many steps as the longest delay
 
-The neurons' own equations are those of `rheobase.kernels.source`, one loop per group.
+The neurons' own equations are those of `rheobase.kernels.source`, one loop per group. Dense connections
+around the neurons may run along with them (see `rheobase.kernels.attached`), and gradients of weights may be
+summed event by event (`Around`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,22 @@ from dataclasses import dataclass
 
 from rheobase.kernels import vectors
 from rheobase.kernels.adjoint import Adjoint
+from rheobase.kernels.recurrent_text import (
+    BACKWARD,
+    BEHIND,
+    CONNECTIONS,
+    CURRENT,
+    CURRENT_BEFORE,
+    ENDS,
+    FORWARD,
+    FROM_BEHIND,
+    GIVEN,
+    NOTHING,
+    Around,
+    prologue,
+    tallies,
+    work_names,
+)
 from rheobase.kernels.source import (
     HEADER,
     Incoming,
@@ -33,9 +51,6 @@ from rheobase.kernels.trace import Trace
 #: Bytes of weights that stay in the first-level cache. There, each sample's own rows are added, unless the
 #: samples have so many in common that rows of all of them are fewer than this share of their events.
 CACHE, SHARED = 40_000, 0.4
-
-#: Steps that a window of past values moves before it is copied back to the start of its buffer.
-SLACK = 64
 
 
 @dataclass(frozen=True)
@@ -87,10 +102,12 @@ def _header(parts: Sequence[Part], title: str, flags: str) -> str:
     )
     constants, decorator = text.rsplit("\n@numba", 1)
     names = "add_rows, add_taps, find, multiply"
+    versions = f"{vectors.version()} {vectors.version('spread')}"
     return (
-        f"{constants.rstrip()}\n\nfrom rheobase.kernels.microkernels import {names}\n\n"
+        f"{constants.rstrip()}\n\nfrom rheobase.kernels.microkernels import {names}\n"
+        "from rheobase.kernels.spread import spread_rows\n\n"
         f"LANES = {vectors.BYTES} // np.dtype(F).itemsize\n"
-        f"# Calls version {vectors.version()}: machine code is kept by this text.\n\n\n"
+        f"# Calls versions {versions}: machine code is kept by this text.\n\n\n"
         f"@numba{decorator}"
     )
 
@@ -136,15 +153,21 @@ def _adjoint_step(parts: Sequence[Part], by: int) -> str:
     return text
 
 
-def _forward_arguments(parts: Sequence[Part]) -> list[str]:
+def _forward_arguments(parts: Sequence[Part], around: Around) -> list[str]:
     args = ["current_all", "out_all"]
+    args += ["weights_before"] if around.before else []
+    args += ["weights_behind", "sums_all"] if around.behind else []
     for g, p in enumerate(parts):
         args += [*p.states(g, "s"), *p.coefficients(g), *p.records(g), *p.kept(g)]
     return args
 
 
-def _backward_arguments(parts: Sequence[Part]) -> list[str]:
-    args = ["out_all", "g_out_all", "by_all"]
+def _backward_arguments(parts: Sequence[Part], around: Around) -> list[str]:
+    args = ["out_all", "by_all"]
+    args += ["g_out_all"] if around.given else []
+    args += ["current_all", "tally_before"] if around.before else []
+    args += ["g_sums_all", "weights_behind", "tally_behind"] if around.behind else []
+    args += ["tally_weights"] if around.tally else []
     for g, p in enumerate(parts):
         assert p.incoming is not None
         args += [*p.states(g, "lam"), *p.coefficients(g), *p.records(g), *p.kept(g)]
@@ -153,205 +176,54 @@ def _backward_arguments(parts: Sequence[Part]) -> list[str]:
     return args
 
 
-#: `moving` is 0 where the input does not change in time.
-ENDS = ["depth", "moving", "low_step", "high_step", "batch", "thread", "low_block", "high_block"]
-CONNECTIONS = {"dense": ["weights", "delay"], "taps": ["weights", "offsets", "starts", "longest"]}
-
-
-def working_memory(
-    direction: str, way: str, *, size: int, columns: int, longest: int, itemsize: int
-) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Names of the arrays that a kernel works in, with their kind and their shape for each thread.
-
-    "F" is the computation's own dtype. `size` neurons have `columns` inputs; `longest` is the longest delay.
-    """
-    lanes, window = vectors.lanes(itemsize), longest + max(SLACK, longest)
-    reach = size + 64  # read in whole vectors, beyond the end
-    if way == "taps":
-        here, there = (columns, size) if direction == "forward" else (size, columns)
-        return {
-            "past_all": ("F", (window * there * lanes,)),
-            "pulled_all": ("F", (here * lanes,)),
-            "row_all": ("F", (here,)),
-        }
-    if direction == "forward":
-        return {
-            "y_rows": ("F", (4, vectors.padded(columns, itemsize))),
-            "z_rows": ("F", (4, reach)),
-            "either_all": ("F", (reach,)),
-            "found_rows": ("int32", (5, reach)),
-            "counts_all": ("int64", (4,)),
-        }
-    return {
-        "g_rows": ("F", (4, vectors.padded(size, itemsize))),
-        "everyone_all": ("int32", (columns,)),
-    }
-
-
-def _work_names(direction: str, way: str) -> list[str]:
-    return list(working_memory(direction, way, size=1, columns=1, longest=1, itemsize=4))
-
-
 def samples_per_block(way: str, itemsize: int) -> int:
     """How many samples a block has: they are run through all steps together."""
     return vectors.ROWS if way == "dense" else vectors.lanes(itemsize)
 
 
-def forward_source(parts: Sequence[Part], title: str, way: str) -> str:
+def forward_source(parts: Sequence[Part], title: str, way: str, around: Around) -> str:
     """The forward kernel, "dense" or "taps".
 
-    Arguments: currents `[T or 1, B, M]`; the emissions `[depth + T, B, N]`, of which the first are given;
+    Arguments: currents `[T or 1, B, M]`, or with a connection before, its inputs `[T, B, K]`; the emissions
+    `[depth + T, B, N]`, of which the first are given; the weights before `[K + 1, padded M]`; those behind
+    `[N + 1, padded O]`, and where their sums go, `[T, B, O]`;
     per group: states `[B, n]` (changed in place), coefficients, recorded states `[T, B, n]`, saved values
     (from `low_step` on). Then the connections: dense, the weights `[N, padded M]` from each neuron, and
     their delay; taps, weights, offsets and ranges of the taps to each neuron (see
     `rheobase.kernels.connections`) and the longest delay. Then working memory (`working_memory`) and `ENDS`.
     """
-    work = _work_names("forward", way)
-    args = ", ".join([*_forward_arguments(parts), *CONNECTIONS[way], *work, *ENDS])
-    body = _FORWARD[way].format(step=forward_step(parts, 4), cache=CACHE, shared=SHARED)
-    return f"{_header(parts, title, '')}def forward({args}):\n{body}"
+    work = work_names("forward", way, around)
+    args = ", ".join([*_forward_arguments(parts, around), *CONNECTIONS[way], *work, *ENDS])
+    body = FORWARD[way].format(
+        step=forward_step(parts, 5),
+        current=indent(CURRENT_BEFORE if around.before else CURRENT, 5),
+        behind=indent(BEHIND if around.behind else [], 5),
+        columns=sum((p.high - p.low) * len(p.trace.inputs) for p in parts),
+        cache=CACHE,
+        shared=SHARED,
+    )
+    start = indent(prologue(way, around, forward=True), 1)
+    return f"{_header(parts, title, '')}def forward({args}):\n{start}{body}"
 
 
-def backward_source(parts: Sequence[Part], title: str, way: str) -> str:
+def backward_source(parts: Sequence[Part], title: str, way: str, around: Around) -> str:
     """The backward kernel, "dense" or "taps".
 
-    Arguments: the emissions; the derivatives by them `[T, B, N]`; those by the currents `[T, B, M]`, to be
-    filled; per group: derivatives by the states (changed in place), coefficients, recorded states, saved
-    values, derivatives by recorded states, sums per coefficient `[B, n]`. Then the connections: dense, the
-    weights `[M, padded N]` to each input; taps, those from each neuron. Then `ENDS`.
+    Arguments: the emissions; the derivatives by the currents `[T, B, M]`, to be filled; those by the
+    emissions `[T, B, N]`; of the connection before, its inputs `[T, B, K]` and sums of the gradient
+    `[parts, K + 1, padded M]`; of the one behind, the derivatives by its sums `[T, B, O]`, its weights
+    `[O, padded N]`, and sums of the gradient `[parts, N + 1, padded O]`; sums of the gradient of the
+    recurrent weights `[parts, N + 1, padded M]`; per group: derivatives by the states (changed in place),
+    coefficients, recorded states, saved values, derivatives by recorded states, sums per coefficient
+    `[B, n]`. Then the connections: dense, the weights `[M, padded N]` to each input; taps, those from each
+    neuron. Then working memory and `ENDS`.
     """
-    work = _work_names("backward", way)
-    args = ", ".join([*_backward_arguments(parts), *CONNECTIONS[way], *work, *ENDS])
-    body = _BACKWARD[way].format(step=_adjoint_step(parts, 4))
+    work = work_names("backward", way, around)
+    args = ", ".join([*_backward_arguments(parts, around), *CONNECTIONS[way], *work, *ENDS])
+    given = [*(GIVEN if around.given else NOTHING), *(FROM_BEHIND if around.behind else [])]
+    body = BACKWARD[way].format(
+        step=_adjoint_step(parts, 5), given=indent(given, 5), tally=indent(tallies(around), 5)
+    )
+    start = indent(prologue(way, around, forward=False), 1)
     flags = ', fastmath={"contract", "reassoc", "nsz"}'
-    return f"{_header(parts, title, flags)}def backward({args}):\n{body}"
-
-
-_FORWARD = {
-    "dense": """\
-    size, columns = out_all.shape[2], current_all.shape[2]
-    y_all, z_all, either = y_rows[thread], z_rows[thread], either_all[thread]
-    found, together, counts = found_rows[thread], found_rows[thread, 4], counts_all[thread]
-    low, high = low_block * 4, min(high_block * 4, batch)
-    for t in range(low_step, high_step):
-        for first in range(low, high, 4):
-            last = min(first + 4, high)
-            for i in range(last - first, 4):
-                for k in range(size):
-                    z_all[i, k] = ZERO
-            for r in range(first, last):
-                x = current_all[t * moving, r]
-                z = out_all[depth + t - delay, r]
-                y = y_all[r - first]
-                row = z_all[r - first]
-                for k in range(columns):
-                    y[k] = x[k]
-                for k in range(size):
-                    row[k] = z[k]
-            for k in range(size):
-                either[k] = abs(z_all[0, k]) + abs(z_all[1, k]) + abs(z_all[2, k]) + abs(z_all[3, k])
-            rows = find(either, size, together)
-            alone = False
-            if weights.size * weights.itemsize <= {cache}:
-                events = 0
-                for i in range(last - first):
-                    counts[i] = find(z_all[i], size, found[i])
-                    events += counts[i]
-                alone = rows > {shared} * events
-            if alone:
-                for i in range(last - first):
-                    add_rows(found[i], counts[i], z_all[i], weights, y_all[i])
-            else:
-                multiply(z_all, 0, last - first, together, rows, weights, y_all)
-            for r in range(first, last):
-                y = y_all[r - first]
-{step}""",
-    "taps": """\
-    size, columns = out_all.shape[2], current_all.shape[2]
-    past, pulled, y = past_all[thread], pulled_all[thread], row_all[thread]
-    move = past.shape[0] // (size * LANES) - longest
-    low, high = low_block * LANES, min(high_block * LANES, batch)
-    for first in range(low, high, LANES):
-        last = min(first + LANES, high)
-        for d in range(longest):
-            for r in range(first, last):
-                z = out_all[depth + low_step - longest + d, r]
-                for k in range(size):
-                    past[(d * size + k) * LANES + r - first] = z[k]
-        at = longest
-        for t in range(low_step, high_step):
-            if at == longest + move:
-                for k in range(longest * size * LANES):
-                    past[k] = past[move * size * LANES + k]
-                at = longest
-            for i in range(columns):
-                add_taps(
-                    weights, offsets, starts[i], starts[i + 1], past, at * size * LANES, pulled, i * LANES
-                )
-            for r in range(first, last):
-                x = current_all[t * moving, r]
-                for k in range(columns):
-                    y[k] = x[k] + pulled[k * LANES + r - first]
-{step}
-                z = out_all[depth + t, r]
-                for k in range(size):
-                    past[(at * size + k) * LANES + r - first] = z[k]
-            at += 1
-""",
-}
-
-_BACKWARD = {
-    "dense": """\
-    steps, size, columns = g_out_all.shape[0], g_out_all.shape[2], by_all.shape[2]
-    rows, everyone = g_rows[thread], everyone_all[thread]
-    for k in range(columns):
-        everyone[k] = k
-    low, high = low_block * 4, min(high_block * 4, batch)
-    for step in range(high_step - low_step):
-        t = high_step - 1 - step
-        for first in range(low, high, 4):
-            last = min(first + 4, high)
-            for r in range(first, last):
-                g_all = rows[r - first]
-                given = g_out_all[t, r]
-                for k in range(size):
-                    g_all[k] = given[k]
-            if t + delay < steps:
-                multiply(by_all[t + delay], first, last, everyone, columns, weights, rows)
-            for r in range(first, last):
-                g_all = rows[r - first]
-{step}""",
-    "taps": """\
-    steps, size, columns = g_out_all.shape[0], g_out_all.shape[2], by_all.shape[2]
-    past, pulled, g_all = past_all[thread], pulled_all[thread], row_all[thread]
-    move = past.shape[0] // (columns * LANES) - longest
-    low, high = low_block * LANES, min(high_block * LANES, batch)
-    for first in range(low, high, LANES):
-        last = min(first + LANES, high)
-        for d in range(longest):
-            t = high_step + longest - 1 - d
-            for r in range(first, last):
-                for k in range(columns):
-                    past[(d * columns + k) * LANES + r - first] = by_all[t, r, k] if t < steps else ZERO
-        at = longest
-        for step in range(high_step - low_step):
-            t = high_step - 1 - step
-            if at == longest + move:
-                for k in range(longest * columns * LANES):
-                    past[k] = past[move * columns * LANES + k]
-                at = longest
-            for j in range(size):
-                add_taps(
-                    weights, offsets, starts[j], starts[j + 1], past, at * columns * LANES, pulled, j * LANES
-                )
-            for r in range(first, last):
-                given = g_out_all[t, r]
-                for k in range(size):
-                    g_all[k] = given[k] + pulled[k * LANES + r - first]
-{step}
-                by = by_all[t, r]
-                for k in range(columns):
-                    past[(at * columns + k) * LANES + r - first] = by[k]
-            at += 1
-""",
-}
+    return f"{_header(parts, title, flags)}def backward({args}):\n{start}{body}"

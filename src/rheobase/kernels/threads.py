@@ -1,4 +1,5 @@
-"""Running kernels on several cores: a range is split into parts, which threads take in turn.
+"""Running kernels on several cores: a range is split into parts, which threads take in turn, each from a
+share of its own first (see `rheobase.kernels.native`).
 
 Compiled kernels run on the threads of torch's own OpenMP team. Those threads do not sleep between torch's
 parallel regions: for some milliseconds they spin, waiting for the next, so that a thread of anybody else's

@@ -15,12 +15,14 @@ from collections import OrderedDict, deque
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 SMALL = 1 << 19  # bytes below which torch's own allocator serves
 KEPT = 1 << 30  # bytes of idle buffers that are kept
 ALIGN = 64
+APART = 128  # bytes: processors fetch cache lines in pairs
 
 _free: OrderedDict[int, deque[Any]] = OrderedDict()  # idle buffers by size, least recently used first
 _idle = 0
@@ -51,6 +53,25 @@ def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
     return empty(shape, dtype).zero_()
+
+
+def for_threads(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Zeros `[threads, *shape]` for a kernel to work in, whose threads share no cache line.
+
+    Two threads that write to one line take it from each other at each write. So the first axis of `shape` is
+    made as long as it takes for the next thread's to begin on a line of its own.
+
+    >>> for_threads((5, 3), np.float32).shape[1:]
+    (32, 3)
+    """
+    kind = np.dtype(dtype)
+    row = math.prod(shape[1:]) * kind.itemsize
+    whole = APART // math.gcd(row, APART)
+    full = (torch.get_num_threads(), -(-shape[0] // whole) * whole, *shape[1:])
+    buffer = np.zeros(full[0] * full[1] * row + APART, np.uint8)
+    address: int = buffer.__array_interface__["data"][0]
+    array: npt.NDArray[Any] = np.ndarray(full, kind, buffer, -address % APART)
+    return array
 
 
 def clear() -> None:

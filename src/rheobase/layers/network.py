@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
 from rheobase.layers.dense import Dense
-from rheobase.layers.stateful import NeuronLayer, Stateful
+from rheobase.layers.stateful import SPIKES, NeuronLayer, Stateful
 from rheobase.neurons.spiking import SpikingNeuron
 from rheobase.registry import unknown
 
@@ -126,26 +126,23 @@ class Network(nn.Module):
         signals: dict[str, Tensor] = {}
         states: dict[str, dict[str, Tensor]] = {}
         layers = list(self.layers.items())
-        done = -1  # the last layer that has been run
+        held: Dense | None = None  # a connection that the layer behind it will run
+        joined = False  # whether the layer before has run this one
         for i, (name, layer) in enumerate(layers):
-            if i <= done:
-                continue
-            if not isinstance(layer, Stateful):
-                x = layer(x)
-                continue
             behind = layers[i + 1][1] if i + 1 < len(layers) else None
-            if isinstance(behind, Dense) and not any(s.startswith(f"{name}.") for s in record):
-                pair = layer.into(behind, x, (state or {}).get(name))
-                if pair is not None:
-                    x, states[name], done = pair.output, pair.state, i + 1
-                    continue
-            wanted = [s.split(".", 1)[1] for s in record if s.startswith(f"{name}.")]
-            traced = [s for s in layer.states if s in wanted]
-            run = layer(x, (state or {}).get(name), traced)
-            x, states[name] = run.output, run.state
-            signals |= {f"{name}.{s}": trace for s, trace in run.traces.items()}
-            if "spikes" in wanted:
-                signals[f"{name}.spikes"] = run.output
+            if joined:
+                joined = False
+            elif isinstance(layer, Stateful):
+                wanted = [s for s in (SPIKES, *layer.states) if f"{name}.{s}" in record]
+                joint = layer.join(
+                    held, x, behind if isinstance(behind, Dense) else None, (state or {}).get(name), wanted
+                )
+                x, states[name], joined, held = joint.output, joint.state, joint.joined, None
+                signals |= {f"{name}.{s}": signal for s, signal in joint.signals.items()}
+            elif isinstance(layer, Dense) and isinstance(behind, Stateful):
+                held = layer
+            else:
+                x = layer(x)
         output = x.expand() if isinstance(x, Constant) else x
         return Record(output, signals, states)
 

@@ -12,10 +12,9 @@ from rheobase.kernels.constant import Constant
 from rheobase.kernels.pair import FEW, LONG, SMALL
 from rheobase.kernels.plan import Plan, make_plan
 from rheobase.kernels.sequence import Backend, Run, check_input, run, run_into_dense, uses_kernel
-from rheobase.layers.connection import trained_weight
 from rheobase.layers.dense import Dense
 from rheobase.layers.population import Population
-from rheobase.layers.stateful import NeuronLayer
+from rheobase.layers.stateful import Joint, NeuronLayer, joins
 from rheobase.neurons.base import Neuron
 
 
@@ -80,6 +79,22 @@ class Neurons(Population, NeuronLayer):
             checkpoint_every=self.checkpoint_every,
         )
 
+    def join(
+        self,
+        before: Dense | None,
+        x: Tensor | Constant,
+        behind: Dense | None,
+        state: Mapping[str, Tensor] | None = None,
+        record: Sequence[str] = (),
+    ) -> Joint:
+        """Run the layer; with the connection behind where nothing of the layer is recorded (see `into`)."""
+        current = x if before is None else before(x)
+        if behind is not None and not record:
+            run = self.into(behind, current, state)
+            if run is not None:
+                return Joint(run.output, joined=True, state=run.state, signals={})
+        return super().join(None, current, behind, state, record)
+
     def into(
         self, dense: Dense, x: Tensor | Constant, state: Mapping[str, Tensor] | None = None
     ) -> Run | None:
@@ -89,12 +104,9 @@ class Neurons(Population, NeuronLayer):
         `rheobase.kernels.pair`). None for what is small anyway, or where the fused kernel cannot serve.
         """
         if (
-            torch.compiler.is_compiling()
+            not joins(dense, x)
             or len(self.neuron.inputs) > 1
             or math.prod(x.shape) < SMALL
-            or dense._forward_hooks  # what a dense layer does besides would be left out
-            or dense._forward_pre_hooks
-            or _dtype(dense) != x.dtype
             or dense.outputs > FEW
             or x.shape[0] > LONG
             or self.checkpoint_every is not None
@@ -105,10 +117,3 @@ class Neurons(Population, NeuronLayer):
         check_input(x, None)
         plan = self._plan(isinstance(x, Constant), ())
         return run_into_dense(plan, x, state, self.tensors(), dense.weight, dense.bias)
-
-
-def _dtype(dense: Dense) -> torch.dtype:
-    """The type of a connection's weights, which need not be worked out for that."""
-    weight = trained_weight(dense)
-    assert weight is not None
-    return weight.dtype

@@ -14,15 +14,23 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor, nn
 
+from rheobase.kernels.attached import FEW, Attached, few_events, fits
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.groups import Group, state_names
 from rheobase.kernels.plan import Plan
-from rheobase.kernels.recurrent import make_plans, run_recurrent
-from rheobase.kernels.sequence import Backend, Run
+from rheobase.kernels.recurrent import (
+    Attachment,
+    check_connections,
+    make_plans,
+    run_attached,
+    run_recurrent,
+)
+from rheobase.kernels.sequence import Backend, Run, check_input, uses_kernel
 from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight
 from rheobase.layers.delays import ConnectionDelays, Delays, make_delays
+from rheobase.layers.dense import Dense
 from rheobase.layers.population import Population, is_spiking
-from rheobase.layers.stateful import NeuronLayer
+from rheobase.layers.stateful import SPIKES, Joint, NeuronLayer, joins, signals_of
 from rheobase.neurons.base import Neuron
 from rheobase.registry import unknown
 
@@ -198,13 +206,11 @@ class Recurrent(NeuronLayer):
     def _run(
         self, x: Tensor | Constant, state: Mapping[str, Tensor] | None, record: Sequence[str], *, cut: bool
     ) -> Run:
-        groups, key = self.groups(), tuple(record)
-        if key not in self._plans:
-            self._plans[key] = make_plans(groups, key)
-        weight, delay = (self.weight, None) if self.delays is None else self.delays.taps(self.weight)
+        groups = self.groups()
+        weight, delay = self._taps()
         return run_recurrent(
             groups,
-            self._plans[key],
+            self._plan(groups, record),
             x,
             weight,
             delay,
@@ -215,8 +221,81 @@ class Recurrent(NeuronLayer):
             cut=cut,
         )
 
+    def join(
+        self,
+        before: Dense | None,
+        x: Tensor | Constant,
+        behind: Dense | None,
+        state: Mapping[str, Tensor] | None = None,
+        record: Sequence[str] = (),
+    ) -> Joint:
+        """Run the layer, and in its kernel those of the connections around it that are worth it there."""
+        if before is not None and not self._takes(before, x):
+            x = before(x)
+            before = None
+        if behind is not None and not self._leads(behind, x):
+            behind = None
+        if before is None and behind is None:
+            return super().join(None, x, None, state, record)
+        groups = self.groups()
+        weight, delay = self._taps()
+        check_input(x, self.checkpoint_every)
+        width = x.shape[2] if before is None else before.outputs
+        check_connections(groups, (*x.shape[:2], width), weight, delay, given=state is not None)
+        traced = [name for name in record if name != SPIKES]
+        run, sums = run_attached(
+            groups,
+            self._plan(groups, traced),
+            x,
+            weight,
+            delay,
+            state,
+            Attachment(_attached(before), _attached(behind)),
+            record=traced,
+            checkpoint_every=self.checkpoint_every,
+        )
+        output = run.output if sums is None else sums
+        return Joint(output, joined=sums is not None, state=run.state, signals=signals_of(run, record))
+
+    def _takes(self, before: Dense, x: Tensor | Constant) -> bool:
+        """Whether the connection in front is run along: few inputs, or few that are not zero."""
+        return (
+            not isinstance(x, Constant)
+            and x.dim() == 3
+            and x.shape[2] == before.inputs
+            and not x.requires_grad
+            and joins(before, x)
+            and uses_kernel(self.backend, x)
+            and fits(before.inputs, before.outputs, x.dtype.itemsize)
+            and few_events(x)
+        )
+
+    def _leads(self, behind: Dense, x: Tensor | Constant) -> bool:
+        """Whether the connection behind is run along."""
+        return (
+            behind.outputs <= FEW
+            and behind.inputs == self.size
+            and joins(behind, x)
+            and uses_kernel(self.backend, x)
+            and fits(behind.inputs, behind.outputs, x.dtype.itemsize)
+        )
+
+    def _plan(self, groups: Sequence[Group], record: Sequence[str]) -> tuple[Plan, ...]:
+        key = tuple(record)
+        if key not in self._plans:
+            self._plans[key] = make_plans(groups, key)
+        return self._plans[key]
+
+    def _taps(self) -> tuple[Tensor, Tensor | None]:
+        """Weights and delays, as the kernels take them."""
+        return (self.weight, None) if self.delays is None else self.delays.taps(self.weight)
+
     def extra_repr(self) -> str:
         return f"{self.size}"
+
+
+def _attached(dense: Dense | None) -> Attached | None:
+    return None if dense is None else Attached(dense.weight, dense.bias)
 
 
 def _groups(neuron: Neuron | Mapping[str, tuple[Neuron, int]], size: int | None) -> list[Group]:

@@ -9,13 +9,52 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.sequence import Run
+from rheobase.layers.connection import trained_weight
 from rheobase.layers.dense import Dense
 from rheobase.neurons.base import Neuron
+
+#: What a layer emitted, among the signals that can be recorded.
+SPIKES = "spikes"
+
+
+class Joint(NamedTuple):
+    """What a layer did together with connections around it.
+
+    Attributes:
+        output: What the connection behind made, or what the layer emitted, `[T, B, N]`.
+        joined: Whether the connection behind was run.
+        state: The layer's final state.
+        signals: What was recorded.
+    """
+
+    output: Tensor
+    joined: bool
+    state: dict[str, Tensor]
+    signals: dict[str, Tensor]
+
+
+def signals_of(run: Run, record: Sequence[str]) -> dict[str, Tensor]:
+    """The recorded signals of a run, with what was emitted if it is among them."""
+    return run.traces | ({SPIKES: run.output} if SPIKES in record else {})
+
+
+def joins(dense: Dense, x: Tensor | Constant) -> bool:
+    """Whether a kernel may run this connection: all there is to it are the weights, of the input's type."""
+    weight = trained_weight(dense)
+    assert weight is not None
+    return not (
+        torch.compiler.is_compiling()
+        or dense._forward_hooks  # what a dense layer does besides would be left out
+        or dense._forward_pre_hooks
+        or weight.dtype != x.dtype  # that of the trained values: the weights need not be worked out for that
+    )
 
 
 class Stateful(nn.Module, ABC):
@@ -36,11 +75,28 @@ class Stateful(nn.Module, ABC):
     ) -> Run:
         """Run over all time steps of `x`, `[T, B, ...]`."""
 
-    def into(
-        self, dense: Dense, x: Tensor | Constant, state: Mapping[str, Tensor] | None = None
-    ) -> Run | None:
-        """This layer and the dense connection behind it in one, or None where it gains nothing."""
-        return None
+    def join(
+        self,
+        before: Dense | None,
+        x: Tensor | Constant,
+        behind: Dense | None,
+        state: Mapping[str, Tensor] | None = None,
+        record: Sequence[str] = (),
+    ) -> Joint:
+        """Run the layer with the connection in front of it, and the one behind too where that saves work.
+
+        A layer whose kernel can run connections along overrides this; here they are run apart.
+
+        Args:
+            before: What makes the layer's input from `x`; None if `x` is the input.
+            x: `[T, B, ...]`.
+            behind: The connection behind, which may be left to the caller.
+            state: The layer's state.
+            record: Of `states`, and "spikes" for what was emitted.
+        """
+        given = x if before is None else before(x)
+        run: Run = self(given, state, [name for name in record if name != SPIKES])
+        return Joint(run.output, joined=False, state=run.state, signals=signals_of(run, record))
 
 
 class NeuronLayer(Stateful):

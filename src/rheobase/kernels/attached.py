@@ -1,0 +1,90 @@
+"""Dense connections that run within the kernel of the recurrent neurons they lead to, or come from.
+
+Of a layer's sequences `[T, B, N]`, each is as large as all the rest of a small network. A connection in front
+whose inputs are few or mostly silent is a sum over a few rows of its weights at each step; one behind, of few
+outputs, a sum over spikes that were just made. Done in the kernel, the currents and the derivatives by
+spikes never exist over time, and the weights' gradients are sums over events (`rheobase.kernels.spread`).
+
+In the kernels a bias stands behind the weights, like those of one more input.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from rheobase.kernels.events import share_of_events
+from rheobase.kernels.vectors import padded
+
+EVENTS = 32  # inputs per sample and step that are not zero, above which a dense product is faster
+FEW = 32  # outputs up to which a connection runs within the kernel
+PARTS = 8  # partial sums of a gradient, each over some of the samples
+PARTIAL_SIZE = 1 << 20  # numbers of all partial sums together, which should stay in the caches
+LIVELY = 0.4  # share of neurons that fire, above which a dense product makes the gradient faster
+SAMPLED = 64  # rows that are looked at to tell
+
+
+class Attached(NamedTuple):
+    """A dense connection's `weight` `[outputs, inputs]` and `bias` `[outputs]`, or None."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    @property
+    def inputs(self) -> int:
+        return self.weight.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        return self.weight.shape[0]
+
+    def from_each(self) -> Tensor:
+        """`[inputs + 1, padded outputs]`: the weights from each input, and the bias."""
+        rows = _blank(self.weight, self.inputs + 1, self.outputs)
+        rows[:-1, : self.outputs] = self.weight.detach().t()
+        if self.bias is not None:
+            rows[-1, : self.outputs] = self.bias.detach()
+        return rows
+
+    def to_each(self) -> Tensor:
+        """`[outputs, padded inputs]`: the weights to each output."""
+        rows = _blank(self.weight, self.outputs, self.inputs)
+        rows[:, : self.inputs] = self.weight.detach()
+        return rows
+
+    def sums(self, parts: int) -> Tensor:
+        """Where the gradient of `from_each` is summed, `[parts, inputs + 1, padded outputs]`."""
+        return self.weight.new_zeros(parts, self.inputs + 1, _width(self.weight, self.outputs))
+
+    def gradients(self, sums: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Those by weight and bias, from `sums` that a kernel filled."""
+        total = sums.sum(0)[:, : self.outputs]
+        return total[:-1].t().contiguous(), None if self.bias is None else total[-1]
+
+
+def few_events(x: Tensor) -> bool:
+    """Whether the inputs `[T, B, K]` are so few, or so seldom not zero, that they are taken one by one.
+
+    >>> import torch
+    >>> few_events(torch.ones(5, 2, 3)), few_events(torch.ones(5, 2, 300)), few_events(torch.eye(50)[:, None])
+    (True, False, True)
+    """
+    return x.shape[2] <= EVENTS or share_of_events(x.flatten(0, 1), SAMPLED) * x.shape[2] <= EVENTS
+
+
+def fits(inputs: int, outputs: int, itemsize: int) -> bool:
+    """Whether partial sums of so large a gradient are worth it.
+
+    >>> fits(220, 220, 4), fits(1000, 1000, 4)
+    (True, False)
+    """
+    return PARTS * (inputs + 1) * padded(outputs, itemsize) <= PARTIAL_SIZE
+
+
+def _width(weight: Tensor, columns: int) -> int:
+    return padded(columns, weight.element_size())
+
+
+def _blank(weight: Tensor, rows: int, columns: int) -> Tensor:
+    return weight.new_zeros(rows, _width(weight, columns))

@@ -1,0 +1,97 @@
+"""Groups of neurons as the recurrent kernels see them, and the kernels for them, made once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rheobase.kernels.adjoint import adjoint
+from rheobase.kernels.cache import Kernel
+from rheobase.kernels.connections import Way
+from rheobase.kernels.native import NUMBER
+from rheobase.kernels.passes import NAMES
+from rheobase.kernels.program import PROGRAMS, Program
+from rheobase.kernels.recurrent_source import Part, backward_source, forward_source
+from rheobase.kernels.recurrent_text import Around
+from rheobase.kernels.source import Incoming, Layout
+from rheobase.kernels.trace import trace
+from rheobase.registry import name_of
+
+
+@dataclass(frozen=True)
+class Population:
+    """A group as the kernels see it: its program, its place (see `Part`), and its coefficients."""
+
+    program: Program
+    low: int
+    high: int
+    column: int
+    coefficients: tuple[float | Tensor, ...]
+
+    @property
+    def kinds(self) -> str:
+        """A letter per coefficient: "v" for one value per neuron, "s" for one number."""
+        return "".join("v" if isinstance(c, Tensor) and c.dim() else "s" for c in self.coefficients)
+
+    @property
+    def saved(self) -> tuple[int, ...]:
+        """Nodes kept at every step in arrays of their own (the summed current among them)."""
+        p = self.program
+        if p.linear:
+            return p.saved
+        held = {p.trace.emitted, *(p.trace.new_states[n] for n in p.record)}
+        return tuple(n for n in p.saved if n not in held)
+
+    def form(self, dtype: torch.dtype, save: bool) -> tuple[Any, ...]:
+        """What the forward kernel's form depends on."""
+        place = (self.low, self.high, self.column)
+        return (self.program.key, NAMES[dtype], self.kinds, self.saved if save else (), place)
+
+    def arguments(self, dtype: torch.dtype) -> list[Any]:
+        """The coefficients, typed."""
+        number = NUMBER[dtype]
+        values: list[Any] = []
+        for c in self.coefficients:
+            if isinstance(c, Tensor) and c.dim():
+                values.append(c.detach().to(dtype).expand(self.high - self.low).contiguous())
+            else:
+                values.append(number(c.item() if isinstance(c, Tensor) else c))
+        return values
+
+
+def _title(keys: Sequence[str]) -> str:
+    return " and ".join(dict.fromkeys(name_of(type(PROGRAMS[key].neuron)) for key in keys))
+
+
+@functools.cache
+def forward_kernel(way: Way, forms: tuple[tuple[Any, ...], ...], around: Around) -> Kernel:
+    parts = [
+        Part(PROGRAMS[key].trace, Layout(dtype, kinds, False, PROGRAMS[key].record), saved, *place)
+        for key, dtype, kinds, saved, place in forms
+    ]
+    name = f"recurrent {_title([form[0] for form in forms])}"
+    source = forward_source(parts, f"Forward pass of {name} neurons.", way, around)
+    return Kernel(source, "forward", f"{name} forward")
+
+
+@functools.cache
+def backward_kernel(
+    way: Way, forms: tuple[tuple[Any, ...], ...], traces: tuple[tuple[str, ...], ...], around: Around
+) -> Kernel:
+    parts = []
+    for (key, dtype, kinds, saved, (low, high, column)), wanted_traces in zip(forms, traces, strict=True):
+        p = PROGRAMS[key]
+        t = trace(p.neuron)  # the adjoint grows the tape: a tape of its own
+        positions = tuple(sorted(p.tensors))
+        adj = adjoint(t, emitted=True, coefficients=frozenset(t.coefficients[j] for j in positions))
+        incoming = Incoming(True, wanted_traces, True, positions, keeps_current=False)
+        layout = Layout(dtype, kinds, False, p.record)
+        parts.append(Part(t, layout, saved, low, high, column, adj, incoming))
+    name = f"recurrent {_title([form[0] for form in forms])}"
+    source = backward_source(parts, f"Backward pass of {name} neurons.", way, around)
+    return Kernel(source, "backward", f"{name} backward")
