@@ -48,9 +48,9 @@ def signals_of(run: Run, record: Sequence[str]) -> dict[str, Tensor]:
 def joins(dense: Dense, x: Tensor | Constant) -> bool:
     """Whether a kernel may run this connection: all there is to it are the weights, of the input's type."""
     weight = trained_weight(dense)
-    assert weight is not None
     return not (
-        torch.compiler.is_compiling()
+        weight is None  # others stand in for its own (`torch.func.functional_call`)
+        or torch.compiler.is_compiling()
         or dense._forward_hooks  # what a dense layer does besides would be left out
         or dense._forward_pre_hooks
         or weight.dtype != x.dtype  # that of the trained values: the weights need not be worked out for that
