@@ -19,6 +19,8 @@ from typing import Any, TextIO
 
 import click
 
+from rheobase.cli.waiting import spin_briefly
+
 COMMANDS = (
     "train",
     "compare",
@@ -95,6 +97,7 @@ commands.params.append(_DEBUG)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code: 0, 2 for wrong usage, 1 for any other error, 130 if interrupted."""
     context: dict[str, Any] = {"debug": False}
+    spin_briefly()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
