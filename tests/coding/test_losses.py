@@ -15,6 +15,7 @@ from torch.nn import functional
 from rheobase.coding.losses import (
     CountHinge,
     CrossEntropyCount,
+    CrossEntropyLast,
     CrossEntropyMax,
     CrossEntropyMean,
     CrossEntropySum,
@@ -60,6 +61,7 @@ def test_the_room_holds_these_losses() -> None:
     assert {name: cls.signal for name, cls in LOSSES.items()} == {
         "count_hinge": "spikes",
         "cross_entropy_count": "spikes",
+        "cross_entropy_last": "v",
         "cross_entropy_max": "v",
         "cross_entropy_mean": "v",
         "cross_entropy_sum": "v",
@@ -97,7 +99,14 @@ def test_a_step_against_the_gradient_lowers_the_loss(cls: type[Loss]) -> None:
 
 
 @pytest.mark.parametrize(
-    "loss", [CrossEntropySum(), CrossEntropyMax(), CrossEntropyCount(), MeanSquaredError(over="last")]
+    "loss",
+    [
+        CrossEntropySum(),
+        CrossEntropyMax(),
+        CrossEntropyLast(),
+        CrossEntropyCount(),
+        MeanSquaredError(over="last"),
+    ],
 )
 def test_gradients_are_those_of_finite_differences(loss: Loss) -> None:
     assert torch.autograd.gradcheck(lambda v: loss(v, LABELS[:2]), membrane()[:3, :2].requires_grad_())
@@ -117,6 +126,13 @@ def test_cross_entropy_sum_is_the_loop_of_the_tutorial() -> None:
 def test_cross_entropy_max_by_hand() -> None:
     v = torch.tensor([[[0.0, 2.0]], [[1.0, -5.0]]])
     assert CrossEntropyMax()(v, torch.tensor([0])).item() == pytest.approx(cross_entropy([1.0, 2.0], 0))
+
+
+def test_cross_entropy_last_by_hand() -> None:
+    v = torch.tensor([[[9.0, -9.0]], [[1.0, 2.0]]])
+    target = torch.tensor([0])
+    assert CrossEntropyLast()(v, target).item() == pytest.approx(cross_entropy([1.0, 2.0], 0))
+    assert gradient(CrossEntropyLast(), v, target)[0].tolist() == [[0.0, 0.0]]
 
 
 def test_cross_entropy_max_sends_its_gradient_to_the_first_maximum() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from rheobase.coding.losses import (
     CountHinge,
     CrossEntropyCount,
+    CrossEntropyLast,
     CrossEntropyMax,
     CrossEntropySum,
     FirstSpikeCrossEntropy,
@@ -19,6 +20,7 @@ from rheobase.coding.losses import (
 REDUCED: list[Loss] = [
     CountHinge(),
     CrossEntropyCount(),
+    CrossEntropyLast(),
     CrossEntropyMax(),
     FirstSpikeCrossEntropy(tau=7.0),
     MeanSquaredError(over="last"),

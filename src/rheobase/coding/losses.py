@@ -6,6 +6,7 @@ n = sum_t S[t] the spike count, CE(z, y) = ln sum_k exp(z_k) - z_y. Each loss is
     CrossEntropySum          sum_t CE(v[t], y)
     CrossEntropyMean         mean_t CE(v[t], y[t]), over the steps that count
     CrossEntropyMax          CE(max_t v[t], y)
+    CrossEntropyLast         CE(v[T-1], y)
     CrossEntropyCount        CE(n, y)
     FirstSpikeCrossEntropy   CE(-t_first dt / tau, y)                           (dt, tau in ms)
     CountHinge               (1/C) sum_{k != y} max(0, margin + n_k - n_y)
@@ -13,8 +14,9 @@ n = sum_t S[t] the spike count, CE(z, y) = ln sum_k exp(z_k) - z_y. Each loss is
     VanRossum                mean (k * (target - S))^2 in the scale of `rheobase.coding.spike_trains`
     ResponseWindows          the same of errors: a spike outside its window, a window without one
 
-Those that need of a signal's course no more than one number per neuron (a count, a maximum, the time of the
-first spike) say so (`Loss.reduction`), and can be had from that alone (`Loss.from_reduced`).
+Those that need of a signal's course no more than one number per neuron (a count, a maximum, the last
+value, the time of the first spike) say so (`Loss.reduction`), and can be had from that alone
+(`Loss.from_reduced`).
 
 Which steps count is said by a mask `[T, B]`; without one, all do. Losses that do not compare step by step
 take none.
@@ -216,6 +218,31 @@ class CrossEntropyMax(Loss):
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
         # max, not amax: amax would share the gradient among equal steps, as in a membrane at rest.
         return self._reduced(signal.max(0).values, target)
+
+    def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
+        return functional.cross_entropy(reduced, target)
+
+    def _of_members(self, reduced: Tensor, target: Tensor) -> Tensor:
+        return cross_entropies(reduced, target)
+
+
+class CrossEntropyLast(Loss):
+    """Cross-entropy on the membrane at the last step.
+
+    For a read-out that adds up what it gets. The gradient reaches earlier steps through the membrane alone.
+
+    >>> CrossEntropyLast()(torch.zeros(25, 1, 10), torch.tensor([3]))  # ln 10
+    tensor(2.3026)
+    """
+
+    signal: ClassVar[Literal["spikes", "v"]] = "v"
+
+    @property
+    def reduction(self) -> Reduction:
+        return Reduction(self.signal, "last")
+
+    def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
+        return self._reduced(signal[-1], target)
 
     def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
         return functional.cross_entropy(reduced, target)
