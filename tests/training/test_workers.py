@@ -22,13 +22,17 @@ from rheobase.training.experiment import Experiment
 from rheobase.training.fit import fit
 from rheobase.workers import Workers, may_restart, together
 
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 
 
-def job(*words: str) -> subprocess.Popen[str]:
+def job(*words: str, processes: int = 2) -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COVERAGE_PROCESS_START": ""}
     return subprocess.Popen(
-        [*TORCHRUN, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*TORCHRUN, str(processes), *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -103,14 +107,15 @@ def test_a_worker_that_dies(two: Path, tmp_path: Path) -> None:
     assert own == other
 
 
-def test_two_processes_evolve_to_the_bits_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_processes_evolve_to_the_bits_of_one(processes: int, tmp_path: Path) -> None:
     """Members are divided (of 6), and no order of summation depends on how."""
     experiment = EXPERIMENT.replace(rule=SNES(population=6)).replace(
         training=EXPERIMENT.training.replace(epochs=1)
     )
     fit(experiment, tmp_path / "alone", progress=False)
     file, run = experiment_file(experiment, tmp_path), tmp_path / "run"
-    finished(job("-m", "rheobase", "train", file, "--out", str(run)))
+    finished(job("-m", "rheobase", "train", file, "--out", str(run), processes=processes))
     assert all(torch.equal(weights(tmp_path / "alone")[name], value) for name, value in weights(run).items())
     assert rows(tmp_path / "alone", "step")[-1]["loss"] == rows(run, "step")[-1]["loss"]
 

@@ -196,7 +196,8 @@ class Randman(SpikesOnManifolds):
             "training": {"epochs": 100, "batch_size": 600, "learning_rate": 1e-2, "log_every": 1},
         },
         # Its data, where each input lasts from its spike on and membranes hardly leak: a hidden neuron fires
-        # about as often as a rectified weighted sum of the spike times says. See docs/evolution.md.
+        # about as often as a rectified weighted sum of the spike times says, and the read-out's last membrane
+        # is a weighted sum of these counts. See docs/evolution.md.
         "founding-fixed": {
             "task": _FOUNDING,
             "encoder": {"name": "trace"},
@@ -209,17 +210,33 @@ class Randman(SpikesOnManifolds):
                 "detach": False,
                 "surrogate": {"name": "fast_sigmoid", "slope": 4.0},
             },
-            "readout": {"name": "leaky_integrator", "tau_m": 1e5, "resistance": 0.04},
-            "loss": {"name": "cross_entropy_mean"},
-            "decoder": {"name": "membrane_sum"},
-            "rule": {"name": "open_es", "population": 20, "sigma": 0.1},
-            "training": {"epochs": 45, "batch_size": 128, "learning_rate": 3e-2, "schedule": "cosine"},
+            "readout": {"name": "leaky_integrator", "tau_m": 1e5, "resistance": 0.01},
+            "loss": {"name": "cross_entropy_last"},
+            "decoder": {"name": "membrane_last"},
+            # The read-out's biases stay as they were drawn: added up over 200 steps, noise on them outweighs
+            # that on the weights.
+            "rule": {
+                "name": "open_es",
+                "population": 64,
+                "sigma": 0.1,
+                "layers": ["dense1", "dense2.weight"],
+            },
+            "training": {"epochs": 160, "batch_size": 256, "learning_rate": 0.1, "schedule": "cosine"},
         },
     }
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "open_es": {
             "rule": {"population": 20, "sigma": 0.05},
             "training": {"epochs": 70, "learning_rate": 3e-2, "schedule": "cosine"},
+        },
+        # For recipes of another rule.
+        "bptt": {
+            "training": {
+                "epochs": 45,
+                "batch_size": 128,
+                "learning_rate": 3e-2,
+                "schedule": "cosine",
+            },
         },
     }
 
