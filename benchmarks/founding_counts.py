@@ -122,7 +122,6 @@ def main(words: Sequence[str] | None = None) -> None:
         ("gradient, without spikes", by_gradient, False),
         ("64 members, without spikes", ByEvolution(counts, 64), False),
         ("64 members, whole spikes", ByEvolution(counts, 64), True),
-        ("256 members, whole spikes", ByEvolution(counts, 256), True),
     ]
     for name, direction, whole in rows:
         loss, accuracy = trained(counts, direction, generations, whole=whole)
