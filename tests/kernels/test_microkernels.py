@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import tempfile
 from typing import Any
 
 import numba
@@ -43,6 +45,30 @@ def test_find_lists_what_is_not_zero(size: int, dtype: Any) -> None:
     found = np.empty(size + 64, np.int32)
     count = run_find(values, size, found)
     assert found[:count].tolist() == np.flatnonzero(values[:size]).tolist()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_find_without_avx512_lists_the_same(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mk, "WIDE", False)
+    one_by_one = numba.njit(lambda a, b, c: mk.find(a, b, c))
+    values = given(130, dtype)[1][0]
+    values[130:] = 1.0
+    found = np.empty(194, np.int32)
+    count = one_by_one(values, 130, found)
+    assert found[:count].tolist() == np.flatnonzero(values[:130]).tolist()
+
+
+def test_find_reads_nothing_beyond_the_end() -> None:
+    # The last page of a mapping: to read on would be a fault.
+    page = mmap.PAGESIZE
+    with tempfile.TemporaryFile() as file:
+        file.truncate(page)
+        with mmap.mmap(file.fileno(), page) as mapped:
+            values = np.frombuffer(mapped, np.float32)[-5:]
+            values[:] = [0, 1, 0, 2, 3]
+            found = np.empty(64, np.int32)
+            assert found[: run_find(values, 5, found)].tolist() == [1, 3, 4]
+            del values
 
 
 def test_find_knows_what_is_not_a_number() -> None:
