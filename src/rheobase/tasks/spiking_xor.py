@@ -42,7 +42,7 @@ _DEFAULT: dict[str, Any] = {
     "encoder": {"name": "sequence"},
     "network": {
         "name": "feed_forward",
-        "hidden": [16],
+        "hidden": [64],
         "bias": False,
         "weights": "normal",
         "gain": 50.0,
@@ -51,16 +51,24 @@ _DEFAULT: dict[str, Any] = {
     },
     "neuron": _NEURON,
     "readout": _NEURON,
-    # With random feedback, the regulariser is what keeps hidden neurons from firing in every trial.
-    "rule": {"name": "superspike", "cutoff": 30.0, "heterosynaptic": 0.24},
+    # With random feedback, the regulariser is what keeps hidden neurons from firing in every trial. Later,
+    # when errors are rare, it would pull until there are more.
+    "rule": {
+        "name": "superspike",
+        "cutoff": 30.0,
+        "heterosynaptic": 0.24,
+        "heterosynaptic_updates": 1000,
+    },
     "loss": {"name": "response_windows"},
     "decoder": {"name": "spike_train"},
     "training": {
-        "steps": 4000,
+        "steps": 3000,
         "batch_size": 10,
         "optimizer": "rmaxprop",
         "learning_rate": 3.0,
         "schedule": "cosine",
+        # A memory of 1,000 updates: with the authors' of 60, one error soon makes as large a step as many do.
+        "smoothing": 0.999,
         "weight_bound": 100.0,
     },
 }
