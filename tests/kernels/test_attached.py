@@ -65,7 +65,8 @@ CASES = {
 
 
 @pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
+def _everything_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(attached, "SMALL", 0)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -161,6 +162,10 @@ def test_what_keeps_connections_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not hidden._takes(front, x.clone().requires_grad_())
     assert not hidden._takes(front, x.float())
     assert not hidden._leads(Dense(SIZE, FEW + 1).double(), x)
+    monkeypatch.setattr(attached, "SMALL", STEPS * BATCH * SIZE + 1)
+    assert not hidden._takes(front, x)
+    assert not hidden._leads(out, x)
+    monkeypatch.setattr(attached, "SMALL", 0)
     front.register_forward_hook(lambda *_: None)
     assert not hidden._takes(front, x)
     monkeypatch.setattr(hidden, "backend", "torch")

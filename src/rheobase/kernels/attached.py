@@ -23,6 +23,7 @@ PARTS = 8  # partial sums of a gradient, each over some of the samples
 PARTIAL_SIZE = 1 << 20  # numbers of all partial sums together, which should stay in the caches
 LIVELY = 0.4  # share of neurons that fire, above which a dense product makes the gradient faster
 SAMPLED = 64  # rows that are looked at to tell
+SMALL = 1 << 16  # values of `[T, B, N]` below which separate operations serve as well
 
 
 class Attached(NamedTuple):
@@ -61,6 +62,11 @@ class Attached(NamedTuple):
         """Those by weight and bias, from `sums` that a kernel filled."""
         total = sums.sum(0)[:, : self.outputs]
         return total[:-1].t().contiguous(), None if self.bias is None else total[-1]
+
+
+def worth_it(steps: int, batch: int, size: int) -> bool:
+    """Whether so many neurons over so many steps are worth a kernel of their own, which must be compiled."""
+    return steps * batch * size >= SMALL
 
 
 def few_events(x: Tensor) -> bool:

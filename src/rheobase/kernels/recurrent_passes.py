@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rheobase.kernels.attached import LIVELY, PARTS, SAMPLED, Attached, fits
+from rheobase.kernels.attached import LIVELY, PARTS, SAMPLED, Attached, fits, worth_it
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.connections import Connections, history_gradient, weight_gradient
 from rheobase.kernels.events import share_of_events
@@ -204,7 +204,8 @@ class Sweep:
 
     def _worth_tallying(self) -> bool:
         """Whether the weights' gradients are sums over events, made on the way."""
-        few = fits(self.recurrent.inputs, self.recurrent.outputs, self.dtype.itemsize)
+        batch, size = self.emissions.shape[1:]
+        few = fits(size, self.recurrent.outputs, self.dtype.itemsize) and worth_it(self.steps, batch, size)
         fired = self.emissions.flatten(0, 1)
         along = self.connections.way == "dense" and not self.cut
         return along and few and share_of_events(fired, SAMPLED) <= LIVELY

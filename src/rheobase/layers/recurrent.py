@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from rheobase.kernels.attached import FEW, Attached, few_events, fits
+from rheobase.kernels.attached import FEW, Attached, few_events, fits, worth_it
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.groups import Group, state_names
 from rheobase.kernels.plan import Plan
@@ -263,6 +263,7 @@ class Recurrent(NeuronLayer):
             not isinstance(x, Constant)
             and x.dim() == 3
             and x.shape[2] == before.inputs
+            and worth_it(x.shape[0], x.shape[1], self.size)
             and not x.requires_grad
             and joins(before, x)
             and uses_kernel(self.backend, x)
@@ -275,6 +276,7 @@ class Recurrent(NeuronLayer):
         return (
             behind.outputs <= FEW
             and behind.inputs == self.size
+            and worth_it(x.shape[0], x.shape[1], self.size)
             and joins(behind, x)
             and uses_kernel(self.backend, x)
             and fits(behind.inputs, behind.outputs, x.dtype.itemsize)
