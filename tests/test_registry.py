@@ -177,6 +177,7 @@ def python(program: str, environment: dict[str, str], *words: str) -> subprocess
     )
 
 
+@pytest.mark.slow  # the next trains one from the command line, in its kernel
 def test_a_plugin_is_at_once_a_neuron_with_a_kernel(tmp_path: Path) -> None:
     environment = install(tmp_path, PLUGIN, "quadratic.neuron:QuadraticIntegrator")
     done = python(USE, environment)

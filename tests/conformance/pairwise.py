@@ -80,3 +80,16 @@ def sample(factors: Factors, count: int, seed: int) -> Iterator[Case]:
             index, choice = divmod(index, len(values))
             case[name] = values[choice]
         yield case
+
+
+def few_of(cover: Sequence[Case]) -> list[Case]:
+    """Some cases of a cover in which each choice occurs at least once.
+
+    >>> few_of([{"a": 0, "b": 0}, {"a": 0, "b": 1}, {"a": 1, "b": 1}])
+    [{'a': 0, 'b': 0}, {'a': 1, 'b': 1}]
+    """
+    left, few = {choice for case in cover for choice in case.items()}, []
+    while left:
+        few.append(max(cover, key=lambda case: len(left & set(case.items()))))
+        left -= set(few[-1].items())
+    return few

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from neuron_cases import perturbed, spiking_neurons
-from pairwise import Case, pairwise
+from pairwise import Case, few_of, pairwise
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -48,10 +48,7 @@ WAYS: dict[str, list[str]] = {"spikes": ["sum", "first"], "v": ["max", "last"]}
 
 def chosen() -> list[Any]:
     """The cover; but for a few cases in which each choice occurs, all are slow (each compiles a kernel)."""
-    left, few = {choice for case in COVER for choice in case.items()}, []
-    while left:
-        few.append(max(COVER, key=lambda case: len(left & set(case.items()))))
-        left -= set(few[-1].items())
+    few = few_of(COVER)
     return [
         pytest.param(case, id=label(case), marks=() if case in few else pytest.mark.slow) for case in COVER
     ]

@@ -1,6 +1,7 @@
 """Recurrent kernel = step-by-step reference, forward and backward.
 
-A pairwise cover of neurons x delays x refractoriness x mixed populations x what else varies.
+A pairwise cover of neurons x delays x refractoriness x mixed populations x what else varies. But for some
+cases in which each choice occurs, all are slow: each compiles two or three kernels.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from neuron_cases import gradients, perturbed, spiking_neurons, weights
-from pairwise import Case, pairwise
+from pairwise import Case, few_of, pairwise
 from torch import Tensor
 
 from rheobase.kernels.constant import Constant
@@ -42,6 +43,13 @@ COVER = pairwise([FACTORS])
 
 def label(case: Case) -> str:
     return "-".join(str(value) for value in case.values())
+
+
+def chosen() -> list[Any]:
+    few = few_of(COVER)
+    return [
+        pytest.param(case, id=label(case), marks=() if case in few else pytest.mark.slow) for case in COVER
+    ]
 
 
 def model(name: str, size: int, case: Case) -> Neuron:
@@ -81,7 +89,7 @@ def scale(group: Group) -> float:
     return max(abs(threshold - resting), 0.1)
 
 
-@pytest.mark.parametrize("case", COVER, ids=label)
+@pytest.mark.parametrize("case", chosen())
 def test_same_as_reference(case: Case) -> None:
     generator = torch.Generator().manual_seed(3)
     groups = populations(case)

@@ -64,6 +64,10 @@ CASES = {
 }
 
 
+#: Each compiles several kernels more.
+SLOW = ("mixed", "chunks")
+
+
 @pytest.fixture(autouse=True)
 def _everything_counts_as_large(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(attached, "SMALL", 0)
@@ -97,7 +101,12 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "record"), [*((name, ("hidden.spikes",)) for name in CASES), ("one delay", ())]
+    ("name", "record"),
+    [
+        *((name, ("hidden.spikes",)) for name in CASES if name not in SLOW),
+        *(pytest.param(name, ("hidden.spikes",), marks=pytest.mark.slow) for name in SLOW),
+        ("one delay", ()),
+    ],
 )
 def test_connections_run_along_equal_those_run_apart(
     name: str, record: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

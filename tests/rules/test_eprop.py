@@ -190,6 +190,7 @@ for part in range(100):
 """
 
 
+@pytest.mark.slow  # as tests/rules/test_memory_over_time.py, at 100,000 steps
 def test_a_sequence_ten_times_as_long_takes_no_more_memory() -> None:
     done = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True, check=True)
     short, long = (int(line) for line in done.stdout.split())

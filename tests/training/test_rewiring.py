@@ -25,7 +25,7 @@ def experiment(**network: Any) -> Experiment:
     return Experiment.from_recipe("digits", overrides=tables)
 
 
-@pytest.mark.parametrize("name", ["feed_forward", "recurrent"])
+@pytest.mark.parametrize("name", ["feed_forward", pytest.param("recurrent", marks=pytest.mark.slow)])
 def test_resumes_to_the_same_bits(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # So strong that much is rewired.
     sparse = experiment(name=name, rewire_l1=1.0, rewire_temperature=1e-3)
