@@ -67,3 +67,10 @@ def test_importing_costs_nothing() -> None:
     script = "import sys, rheobase; print([m for m in ('torch', 'numpy', 'numba') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_what_takes_seconds_to_import_is_imported_where_it_is_used() -> None:
+    dear = ("torch._dynamo", "numba", "matplotlib", "sklearn", "pandas")
+    script = f"import sys, rheobase.cli.rooms; print([m for m in {dear} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
