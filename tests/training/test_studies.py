@@ -45,7 +45,10 @@ def test_faults(ideal: Path) -> None:
         assert line["y"][1] < table["unchanged"] - 0.1
         assert line["low"][1] <= line["y"][1] <= line["high"][1]
     assert json.loads((ideal / "studies" / "faults.json").read_text()) == table
-    assert "accuracy" in write_study(ideal, "faults").read_text()
+    figure = write_study(ideal, "faults").read_text()
+    assert "test accuracy" in figure
+    assert ">0.5<" in figure  # the share at a tick
+    assert "$" not in figure  # matplotlib's formulas are not set
 
 
 def test_wires(ideal: Path) -> None:
@@ -62,6 +65,7 @@ def test_retention(ideal: Path) -> None:
     assert table["lines"][0]["y"][0] == pytest.approx(table["unchanged"], abs=0.01)
     assert table["lines"][0]["y"][1] < 0.3
     assert read_study(ideal, "retention")["device"] == "constant_step"
+    assert ">0.01 s<" in write_study(ideal, "retention").read_text()
 
 
 def test_cells_break_as_asked() -> None:

@@ -15,15 +15,15 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from rheobase.report.comparison import RuleRuns, references
 from rheobase.report.inspection import Array
 from rheobase.report.run import Step
+from rheobase.report.scales import logarithmic
 from rheobase.report.style import BLUE, GREEN, MUTED, PURPLE, VERMILION, Plot, grid, label_ends, render, thin
 
 _STRETCHES = 40  # of a learning curve
-_LOG_RANGE = 30.0
 _WIDE, _NARROW = (11.0, 4.2), (6.4, 4.2)
 _GAP = 0.055
 _COLOURS = (BLUE, VERMILION, GREEN, PURPLE, "#8a6100", "#006d8f")
@@ -137,14 +137,7 @@ def _scale(axes: Axes, metric: str) -> None:
     if metric == "accuracy":
         axes.set_ylim(0.0, 1.0)
         return
-    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-    values = drawn[np.isfinite(drawn)]
-    if values.min() > 0 and values.max() > _LOG_RANGE * values.min():
-        axes.set_yscale("log")
-        wide = values.max() > 1000 * values.min()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
+    logarithmic(axes)
     axes.set_ylim(*axes.get_ylim())
 
 

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from rheobase.report.fields import RunFileError
 from rheobase.report.inspection import Array
+from rheobase.report.scales import plain_numbers
 from rheobase.report.style import BLUE, MUTED, VERMILION, Plot, grid, render
 
 _PANEL = (3.3, 2.3)
@@ -164,3 +165,4 @@ def _draw_pulses(figure: Figure, counts: Array, edges: Array) -> None:
     axes.set_xlabel("pulses in training")
     axes.set_ylabel("cells")
     axes.set_yscale("symlog")
+    plain_numbers(axes.yaxis)

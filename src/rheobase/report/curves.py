@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from rheobase.report.inspection import Array
 from rheobase.report.run import Epoch, Run, Scores
+from rheobase.report.scales import heights, logarithmic
 from rheobase.report.style import (
     BLUE,
     FAINT,
@@ -29,7 +30,6 @@ from rheobase.report.style import (
 SIZE = (5.15, 3.3)
 _SMALL = (3.3, 2.1)  # among the histograms of rates
 _GAP = 0.075  # of the axes' height: one line of text
-_LOG_RANGE = 30.0  # a loss that falls by more than this factor is drawn on a logarithmic axis
 
 Pick = Callable[[Scores], float]
 
@@ -84,7 +84,7 @@ def cosine_plots(run: Run) -> tuple[Plot, ...]:
             _line(axes, steps, values, colour)
             labels.append((_last(values), f"{name} {_last(values):.2f}", colour, name == "all"))
         axes.axhline(0.0, color=MUTED, linewidth=0.9, zorder=1.5)
-        axes.set_ylim(min(-0.1, float(_values(axes).min()) - 0.05), 1.0)
+        axes.set_ylim(min(-0.1, float(heights(axes).min()) - 0.05), 1.0)
         label_ends(axes, [x for x in labels if math.isfinite(x[0])], _GAP)
 
     ends = ", ".join(f"{name} {_last(values):.2f}" for name, values, _ in series)
@@ -127,29 +127,9 @@ def _plot(run: Run, key: str, title: str, pick: Pick, draw: Callable[[Run, Figur
 def _draw_loss(run: Run, figure: Figure) -> None:
     axes = _axes(figure, "loss")
     labels = _draw_curves(run, axes, _loss)
-    if not _logarithmic(axes) and _values(axes).min() >= 0:
+    if not logarithmic(axes) and heights(axes).min() >= 0:
         axes.set_ylim(bottom=0)
     label_ends(axes, labels, _GAP)
-
-
-def _values(axes: Axes) -> Array:
-    """All finite heights that are drawn."""
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-    finite: Array = values[np.isfinite(values)]
-    return finite
-
-
-def _logarithmic(axes: Axes) -> bool:
-    """Make the axis logarithmic if what it shows spans more than `_LOG_RANGE`."""
-    values = _values(axes)
-    if not (values.min() > 0 and values.max() > _LOG_RANGE * values.min()):
-        return False
-    axes.set_yscale("log")
-    wide = values.max() > 1000 * values.min()  # labels at 2 and 5 too would run into one another
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-    return True
 
 
 def _draw_metric(run: Run, figure: Figure) -> None:
@@ -160,7 +140,7 @@ def _draw_metric(run: Run, figure: Figure) -> None:
         labels.append((value, f"{name} {_short(value)}", MUTED, False))
     if run.metric == "accuracy":
         axes.set_ylim(0.0, 1.0)
-    elif not _logarithmic(axes):
+    elif not logarithmic(axes):
         axes.set_ylim(*axes.get_ylim())
     label_ends(axes, labels, _GAP)
 

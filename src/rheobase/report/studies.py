@@ -15,6 +15,7 @@ from matplotlib.ticker import NullLocator
 
 from rheobase.files import write_text
 from rheobase.report.fields import RunFileError
+from rheobase.report.scales import duration
 from rheobase.report.style import MUTED, SERIES, Plot, grid, label_ends, render
 
 NAMES = ("retention", "faults", "wires")
@@ -88,11 +89,10 @@ def _draw(axes: Axes, table: Mapping[str, Any]) -> None:
         least = min(x for x in xs if x > 0)
         axes.set_xscale("symlog", linthresh=least)
         axes.set_xlim(left=-least / 2)  # there are no shares below 0
-    elif table["scale"] == "log2":
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(xs, [f"{x:g}" for x in xs])
     else:
         axes.set_xscale("log")
+    told = duration if table["study"] == "retention" else "{:g}".format
+    axes.set_xticks(xs, [told(x) for x in xs])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(str(table["x"]))
     axes.set_ylabel(f"test {table['metric']}")

@@ -107,7 +107,7 @@ class Study:
                 one.array.time_s = seconds
 
         line = self._line("", times, repeats, lambda x, _: age(x))
-        return self._table("retention", "time after programming (s)", "log", [line])
+        return self._table("retention", "time after programming", "log", [line])
 
     def faults(
         self, shares: Sequence[float] = SHARES, kinds: Sequence[Fault] = FAULTS, repeats: int = 1
@@ -136,7 +136,7 @@ class Study:
                     one.array.circuit = Tiles(Wires(resistance, resistance), int(size), int(size))
 
             lines.append(self._line(f"{resistance:g} ohm", sizes, 1, rewire))
-        return self._table("wires", "rows and columns of a tile", "log2", lines)
+        return self._table("wires", "rows and columns of a tile", "log", lines)
 
     def _line(
         self, label: str, xs: Sequence[float], repeats: int, change: Callable[[float, int], None]
