@@ -151,7 +151,8 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         try:
             number = hint(value)
         except ValueError:
-            raise ValueError(f"{where}: got {value!r}, wanted a number") from None
+            wanted = "a whole number" if hint is int else "a number"
+            raise ValueError(f"{where}: got {value!r}, wanted {wanted}") from None
         if hint is int and isinstance(value, float) and value != number:
             raise ValueError(f"{where}: got {value!r}, wanted a whole number")
         return number
@@ -205,8 +206,8 @@ def _check_bounds(value: float, metadata: Mapping[str, Any], where: str) -> None
     unit = f" {metadata['unit']}" if metadata.get("unit") else ""
     above, low, high = (metadata.get(k) for k in ("above", "at_least", "at_most"))
     wanted = ""
-    if math.isnan(value):
-        wanted = "a number"
+    if not math.isfinite(value):
+        wanted = "a finite number"
     elif above is not None and not value > above:
         wanted = f"a number above {above:g}{unit}"
     elif low is not None and not value >= low:

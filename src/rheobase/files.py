@@ -24,7 +24,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OSError: If the folder cannot be written or the disk is full; the old file is untouched.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        error.filename = str(path)  # the one that was asked for, not the temporary one
+        raise
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

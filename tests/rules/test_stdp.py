@@ -13,13 +13,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from rheobase.kernels.constant import Constant
 from rheobase.layers.delayed import Delayed
 from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network
 from rheobase.layers.neurons import Neurons
+from rheobase.layers.over_time import OverTime
 from rheobase.networks.competitive import Competitive
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
 from rheobase.neurons.lif import LIF
@@ -301,6 +302,28 @@ def test_neurons_that_never_fired_have_no_vote() -> None:
     for naming in ("majority", "shares"):
         got = votes(torch.tensor([[0.0, 2.0], [0.0, 0.0]]), torch.ones(2), naming)  # type: ignore[arg-type]
         assert got.tolist() == [[0.0, 1.0], [0.0, 0.0]]
+
+
+def test_what_stands_in_front_of_a_connection_is_passed_once() -> None:
+    """A layer behind pooling learns as one that is given the pooled input."""
+    x = (torch.rand(6, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    pool, flat = OverTime(nn.AvgPool2d(2)), OverTime(nn.Flatten())
+    layers = {
+        "dense": Dense(4, 5, gain=9.0),
+        "hidden": Neurons(LIF()),
+        "out": Dense(5, 2),
+        "end": Neurons(LIF()),
+    }
+    whole, tail = Network(pool=pool, flat=flat, **layers), Network(**layers)
+    directions = []
+    for net, inputs in ((whole, x), (tail, flat(pool(x)))):
+        net.zero_grad()
+        assert isinstance(inputs, Tensor)
+        learn(Coincidence(readout="fixed"), net, inputs)
+        directions.append(net.get_parameter("layers.dense.weight").grad)
+    assert directions[0] is not None
+    assert directions[0].abs().max() > 0
+    torch.testing.assert_close(*directions, rtol=0, atol=0)
 
 
 def test_what_cannot_be_trained_is_refused() -> None:

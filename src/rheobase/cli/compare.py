@@ -37,6 +37,16 @@ class Choice(NamedTuple):
         words = [self.name.replace("_", "-"), *(f"{key}{value}" for key, value in self.options.items())]
         return re.sub(r"[^\w.-]", "-", "-".join(words))
 
+    @property
+    def text(self) -> str:
+        """As it was written.
+
+        >>> Choice("bptt", {"truncation": "20"}).text
+        'bptt:truncation=20'
+        """
+        options = ",".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}:{options}" if options else self.name
+
 
 def rules(text: str) -> list[Choice]:
     """The rules named on the command line, `NAME[:OPTION=VALUE,...],...`.
@@ -159,7 +169,7 @@ def _experiment(plan: Plan, groups: Sequence[Group], given: dict[str, Any], choi
     known = [field.name for field in fields_of(type(rule))]
     for key in choice.options:
         if key not in known:
-            raise ValueError(f"--rules {choice.slug}: {unknown(f'option of {choice.name}', key, known)}")
+            raise ValueError(f"--rules {choice.text}: {unknown(f'option of {choice.name}', key, known)}")
     changes = experiment_changes(own, groups, given)
     changes["training"] = {"cosines": COSINES, **changes.get("training", {})}
     try:

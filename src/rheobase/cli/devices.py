@@ -95,14 +95,15 @@ def fit_command(
     from rheobase.crossbar.fitting.curve import read_curve
     from rheobase.crossbar.fitting.fit import fit
     from rheobase.registry import find, name_of
-    from rheobase.report.devices import save_fit
+    from rheobase.report.devices import check_kind, save_fit
 
+    preset, drawing = out or curve.with_suffix(".toml"), figure or curve.with_suffix(".svg")
     with wrong_usage():
         kind = find(Device, law)
+        check_kind(drawing)
     measured = read_curve(curve, unit)
     found = fit(kind, measured, g_min, g_max)
     click.echo(_table(found))
-    preset, drawing = out or curve.with_suffix(".toml"), figure or curve.with_suffix(".svg")
     save_fit(drawing, measured, found, f"{curve.name}: {name_of(kind).replace('_', ' ')}")
     save_device(preset, found.device, f"fitted to {curve.name}")
     click.echo(f"\nFigure: {drawing}\nPreset: {preset}    (rheobase devices plot {preset})")

@@ -34,7 +34,7 @@ def read_samples(path: Path, task: Task) -> Tensor:
     if suffix in PICTURES:
         values, white = _picture(path), 255.0
     else:
-        values = _numpy(path) if suffix == ".npy" else read_idx(path)
+        values = _numpy(path) if suffix == ".npy" else _idx(path)
         white = float(getattr(task, "white", 1.0))
     if not np.issubdtype(values.dtype, np.number) or np.issubdtype(values.dtype, np.complexfloating):
         raise ValueError(f"{path}: got values of type {values.dtype}, wanted numbers")
@@ -59,6 +59,15 @@ def _picture(path: Path) -> npt.NDArray[Any]:
         if error.errno is not None:
             raise
         raise ValueError(f"{path}: the picture is damaged ({error}); save it again") from error
+
+
+def _idx(path: Path) -> npt.NDArray[Any]:
+    try:
+        return read_idx(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} (its name ends in neither .npy nor that of a picture, so it was read as IDX)"
+        ) from error
 
 
 def _numpy(path: Path) -> npt.NDArray[Any]:

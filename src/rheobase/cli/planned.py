@@ -104,9 +104,9 @@ def need_task(given: dict[str, Any]) -> None:
 
 
 def parse_seeds(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
-    """`0,1,2` as numbers."""
+    """`0,1,2` as numbers; no numbers without the option."""
     try:
-        seeds = tuple(int(word) for word in (text or "").split(",") if word)
+        seeds = () if text is None else tuple(int(word) for word in text.split(","))
     except ValueError:
         seeds = (-1,)
     if any(seed < 0 for seed in seeds) or len(set(seeds)) < len(seeds):

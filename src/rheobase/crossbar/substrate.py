@@ -23,6 +23,7 @@ from rheobase.crossbar.array import Placed, arrays, place
 from rheobase.crossbar.circuit import Tiles, WireModel
 from rheobase.crossbar.devices.base import Device
 from rheobase.crossbar.devices.library import device as named_device
+from rheobase.crossbar.devices.library import names as device_names
 from rheobase.crossbar.devices.memtransistor import Memtransistor
 from rheobase.crossbar.mapping import DifferentialPair, OneSigned, WeightMapping
 from rheobase.crossbar.periphery import Converters
@@ -31,7 +32,7 @@ from rheobase.crossbar.programming.base import Programming
 from rheobase.crossbar.programming.optimizer import PulsedOptimizer
 from rheobase.crossbar.wires import Wires
 from rheobase.layers.connection import constraint_of, trained_weight
-from rheobase.registry import name_of, unknown
+from rheobase.registry import catalogue, name_of, unknown
 
 
 class Substrate(Config, ABC):
@@ -41,12 +42,15 @@ class Substrate(Config, ABC):
 
     @classmethod
     def named(cls, name: str) -> Mapping[str, Any] | None:
-        """The table that another name stands for: crossbars of the device of that name."""
-        try:
-            found = named_device(name)
-        except ValueError:
-            return None
-        return {"name": "crossbar", "device": found.to_dict()}
+        """The table that another name stands for: crossbars of the device of that name.
+
+        Raises:
+            ValueError: If there is no such device either, or its preset file is damaged.
+        """
+        if not name.endswith(".toml") and name.lower().replace("_", "-") not in device_names():
+            known = {*catalogue(cls), *device_names()}
+            raise ValueError(f"{unknown('substrate', name, known)}, or a device's preset file (FILE.toml)")
+        return {"name": "crossbar", "device": named_device(name).to_dict()}
 
     @property
     @abstractmethod

@@ -83,6 +83,17 @@ def save_responses(path: Path, devices: Mapping[str, Device], pulses: int | None
     _save(path, (2.6 * columns + 0.3, 2.0 * rows + 0.2), draw)
 
 
+def check_kind(path: Path) -> None:
+    """See, before the work for it is done, that a figure can be of the kind that its path names.
+
+    Raises:
+        ValueError: If matplotlib knows no such suffix.
+    """
+    suffix, known = path.suffix.removeprefix(".").lower(), ("svg", "png", "pdf")
+    if suffix not in known:
+        raise ValueError(f"{path}: got a figure of kind '{suffix}', wanted one of {', '.join(known)}")
+
+
 def save_fit(path: Path, curve: Curve, fit: Fit, title: str) -> None:
     """Write a figure of a measured curve and the law that was fitted to it."""
 
@@ -111,18 +122,15 @@ def _draw_response(axes: Axes, name: str, seen: Response) -> None:
     axes.plot(seen.pulses[half:], seen.mean[half:], color=VERMILION)
     axes.set(title=name, ylim=(-0.25, 1.25))
     axes.set_xlabel("pulses up, then down", color=MUTED)
-    axes.set_ylabel("g")
+    axes.set_ylabel("conductance / range", color=MUTED)
     grid(axes)
 
 
 def _save(path: Path, size: tuple[float, float], draw: Callable[[Figure], None]) -> None:
-    suffix = path.suffix.removeprefix(".")
-    known = ("svg", "png", "pdf")
-    if suffix not in known:
-        raise ValueError(f"{path}: got a figure of kind '{suffix}', wanted one of {', '.join(known)}")
+    check_kind(path)
     buffer = io.BytesIO()
     with matplotlib_style.context(["default", SETTINGS | {"svg.hashsalt": path.name}]):
         figure = Figure(figsize=size, layout="constrained", facecolor="white")
         draw(figure)
-        figure.savefig(buffer, format=suffix, dpi=130)
+        figure.savefig(buffer, format=path.suffix.removeprefix(".").lower(), dpi=130)
     write_bytes(path, buffer.getvalue())

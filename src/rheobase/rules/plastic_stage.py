@@ -11,7 +11,7 @@ In both cases the change is the sum over the samples of a batch, each of which s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +65,8 @@ class PlasticStage:
         if self.online:
             run = self._online(pre, state, own, record, states)
         else:
-            current, states = self.stage.current(pre, state)
+            current, more = replace(self.stage, before=()).current(pre, state)
+            states |= more
             run = self.stage.neurons(current, own, record)
             up, down, self.memory = pairs(self.timing, pre, run.output, self.memory)
             self._up = up if self._up is None else self._up + up

@@ -96,7 +96,9 @@ class Training(Config):
     checkpoint_seconds: float = option(
         default=60.0, at_least=0, unit="s", help="least time between checkpoints (one per epoch at least)"
     )
-    threads: int | None = option(default=None, at_least=1, help="CPU threads (all cores if none)")
+    threads: int | None = option(
+        default=None, at_least=1, at_most=1024, help="CPU threads (all cores if none)"
+    )
 
 
 class Experiment(Config):
@@ -131,6 +133,16 @@ class Experiment(Config):
             raise ValueError(
                 f"dt: got time steps of different durations ({told}), wanted one; set them alike"
             )
+        self._check_trained_parameters()
+
+    def _check_trained_parameters(self) -> None:
+        """A network trains those of `train_neurons` that a layer's model has; some model must have each."""
+        more = (getattr(self.network, field.name) for field in fields_of(type(self.network)))
+        models = [self.neuron, self.readout, *(value for value in more if isinstance(value, Neuron))]
+        known = {name for model in models for name in model.parameter_names()}
+        for name in self.network.train_neurons:
+            if name not in known:
+                raise ValueError(f"network.train_neurons: {unknown('neuron parameter', name, known)}")
 
     @classmethod
     def from_recipe(

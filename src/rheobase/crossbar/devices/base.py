@@ -44,7 +44,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from rheobase.config import Config, option
-from rheobase.registry import name_of, unknown
+from rheobase.registry import catalogue, name_of, unknown
 
 #: What is known of each cell, by name; never changed in place.
 Cells: TypeAlias = Mapping[str, Tensor]
@@ -386,6 +386,14 @@ class Device(Config, ABC):
         return self.siemens(g) * (self.read_volts**2 * self.read_seconds)
 
     # ---- presets
+
+    @classmethod
+    def named(cls, name: str) -> Mapping[str, Any] | None:
+        """The table that a preset's name stands for: its law and its options."""
+        for law in catalogue(Device).values():
+            if name.lower() in law.presets:
+                return {"name": name_of(law), **law.presets[name.lower()]}
+        return None
 
     @classmethod
     def of_curve(cls, pulses_up: int, pulses_down: int) -> dict[str, Any]:

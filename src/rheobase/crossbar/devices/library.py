@@ -36,6 +36,15 @@ def presets() -> dict[str, tuple[type[Device], Mapping[str, Any]]]:
     }
 
 
+def names() -> set[str]:
+    """All names of laws and presets.
+
+    >>> sorted(name for name in names() if name.startswith("mem"))
+    ['memtransistor', 'memtransistor-5']
+    """
+    return {*presets(), *(law.replace("_", "-") for law in catalogue(Device))}
+
+
 def device(name: str) -> Device:
     """The device that a name stands for.
 
@@ -55,8 +64,7 @@ def device(name: str) -> Device:
         return law(**options)
     if key.replace("-", "_") in laws:
         return laws[key.replace("-", "_")]()
-    known = [*named, *(law.replace("_", "-") for law in laws)]
-    raise ValueError(f"{unknown('device', name, known)}, or a preset file (FILE.toml)")
+    raise ValueError(f"{unknown('device', name, names())}, or a preset file (FILE.toml)")
 
 
 def load_device(path: Path) -> Device:

@@ -105,8 +105,11 @@ def read_curve(path: Path, unit: str | None = None) -> Curve:
 
 
 def _table(path: Path) -> tuple[list[tuple[int, list[str]]], list[tuple[str, str | None]]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = list(_filled(csv.reader(file)))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(_filled(csv.reader(file)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: got no text ({error}), wanted a CSV file in UTF-8") from error
     if not lines:
         raise ValueError(f"{path}: got an empty file, wanted a header and measurements")
     header, *rows = lines
