@@ -27,7 +27,7 @@ from rheobase.kernels.groups import HISTORY, Group, state_names
 from rheobase.kernels.plan import Plan, carry_out, make_plan
 from rheobase.kernels.program import PROGRAMS
 from rheobase.kernels.recurrent_operator import Layer, run_layer
-from rheobase.kernels.recurrent_reference import run_reference
+from rheobase.kernels.recurrent_reference import Read, exact, run_reference
 from rheobase.kernels.sequence import (
     NO_CHECKPOINTS,
     Backend,
@@ -135,11 +135,15 @@ def run_recurrent(
     backend: Backend,
     checkpoint_every: int | None,
     cut: bool = False,
+    read: Read | None = None,
 ) -> Run:
-    """`recurrent` with its plans made beforehand."""
+    """`recurrent` with its plans made beforehand.
+
+    Where weights are `read` in a way of their own, the reference runs: kernels know sums alone.
+    """
     check_input(current, checkpoint_every)
     check_connections(groups, current.shape, weight, delay, given=state is not None)
-    if uses_kernel(backend, current):
+    if read is None and uses_kernel(backend, current):
         return run_attached(
             groups,
             plans,
@@ -155,7 +159,8 @@ def run_recurrent(
     if checkpoint_every is not None:
         raise ValueError(NO_CHECKPOINTS)
     start = _start(groups, current, state, _depth(delay))
-    return run_reference(groups, current, *to_inputs(groups, weight, delay), start, record, cut)
+    given = to_inputs(groups, weight, delay)
+    return run_reference(groups, current, *given, start, record, cut, exact if read is None else read)
 
 
 def run_attached(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,14 @@ from rheobase.kernels.constant import Constant
 from rheobase.kernels.groups import HISTORY, Group
 from rheobase.kernels.sequence import Run
 from rheobase.neurons.base import State
+
+#: What a read of weights `[M, N]` gives for `[B, N]`: `[B, M]`.
+Read = Callable[[Tensor, Tensor], Tensor]
+
+
+def exact(x: Tensor, weight: Tensor) -> Tensor:
+    """The weighted sums as they are."""
+    return x @ weight.t()
 
 
 def by_delay(weight: Tensor, delay: Tensor | None) -> dict[int, Tensor]:
@@ -38,21 +46,25 @@ def run_reference(
     state: dict[str, Tensor],
     record: Sequence[str],
     cut: bool = False,
+    read: Read = exact,
 ) -> Run:
-    """The equations themselves, one step after another; no derivative along connections if `cut`."""
+    """The equations themselves, one step after another; no derivative along connections if `cut`.
+
+    The connections of each delay are `read` on their own.
+    """
     if isinstance(current, Constant):
         inputs: Sequence[Tensor] = [current.value] * current.steps
     else:
         inputs = current.unbind(0)
-    columns = {d: w.t() for d, w in by_delay(weight, delay).items()}
+    weights = by_delay(weight, delay)
     emitted = list(state[HISTORY].unbind(0))
     depth = len(emitted)
     now = [State({v: state[g.label(v)] for v in g.neuron.initial()}) for g in groups]
     traces: dict[str, list[Tensor]] = {name: [] for name in record}
     sizes = [g.columns for g in groups]
     for value in inputs:
-        for d, w in columns.items():
-            value = value + (emitted[-d].detach() if cut else emitted[-d]) @ w
+        for d, w in weights.items():
+            value = value + read(emitted[-d].detach() if cut else emitted[-d], w)
         out = []
         for i, (g, part) in enumerate(zip(groups, torch.split(value, sizes, -1), strict=True)):
             now[i], z = g.neuron.step(now[i], g.neuron.gather(part.chunk(len(g.neuron.inputs), -1)))

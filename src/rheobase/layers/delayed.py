@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.groups import HISTORY
 from rheobase.kernels.products import linear
-from rheobase.kernels.recurrent_reference import by_delay
+from rheobase.kernels.recurrent_reference import Read, by_delay
 from rheobase.kernels.sequence import Run
 from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight
 from rheobase.layers.delays import Delays, make_delays
@@ -77,6 +77,7 @@ class Delayed(Stateful):
         if inputs < 1 or outputs < 1:
             raise ValueError(f"Delayed: got {inputs} inputs and {outputs} outputs, wanted at least 1 each")
         self.inputs, self.outputs = inputs, outputs
+        self._read: Read | None = None
         make_weight(
             self,
             outputs,
@@ -99,6 +100,10 @@ class Delayed(Stateful):
             longest=longest_delay,
             speed=delay_speed,
         )
+
+    def read_by(self, read: Read) -> None:
+        """Let the connections of each delay be read by `read`."""
+        self._read = read
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -123,7 +128,11 @@ class Delayed(Stateful):
         total: Tensor | None = None
         for d, w in by_delay(weight, delay).items():
             start = len(seen) - steps - d
-            part = linear(seen[start : start + steps].flatten(0, 1), w, self.bias if total is None else None)
+            given, bias = seen[start : start + steps].flatten(0, 1), self.bias if total is None else None
+            if self._read is None:
+                part = linear(given, w, bias)
+            else:
+                part = self._read(given, w) if bias is None else self._read(given, w) + bias
             total = part if total is None else total + part
         assert total is not None  # there is at least one connection
         history = seen[len(seen) - self.delays.longest :]

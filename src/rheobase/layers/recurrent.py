@@ -25,6 +25,7 @@ from rheobase.kernels.recurrent import (
     run_attached,
     run_recurrent,
 )
+from rheobase.kernels.recurrent_reference import Read
 from rheobase.kernels.sequence import Backend, Run, check_input, uses_kernel
 from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight
 from rheobase.layers.delays import ConnectionDelays, Delays, make_delays
@@ -121,6 +122,7 @@ class Recurrent(NeuronLayer):
         self._plans: dict[tuple[str, ...], tuple[Plan, ...]] = {}
         self.backend: Backend = backend
         self.checkpoint_every = checkpoint_every
+        self._read: Read | None = None
         make_weight(
             self,
             self.size,
@@ -203,6 +205,25 @@ class Recurrent(NeuronLayer):
         """`forward`, but no derivative passes along the layer's connections."""
         return self._run(x, state, record, cut=True)
 
+    @property
+    def read_apart(self) -> bool:
+        """Whether its connections are read in a way of their own (see `read_by`)."""
+        return self._read is not None
+
+    def read_by(self, read: Read) -> None:
+        """Let the connections of each delay be read by `read`, step by step, on the backend "torch".
+
+        Raises:
+            ValueError: If the layer asks for the fused kernel, which knows weighted sums alone.
+        """
+        if self.backend == "numba" or self.checkpoint_every is not None:
+            raise ValueError(
+                f"Recurrent: got backend '{self.backend}' and checkpoint_every={self.checkpoint_every} with "
+                "sums that are read in a way of their own, which only the step-by-step reference can do; "
+                "wanted backend 'auto' or 'torch' and no checkpoints"
+            )
+        self.backend, self._read = "torch", read
+
     def _run(
         self, x: Tensor | Constant, state: Mapping[str, Tensor] | None, record: Sequence[str], *, cut: bool
     ) -> Run:
@@ -219,6 +240,7 @@ class Recurrent(NeuronLayer):
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
             cut=cut,
+            read=self._read,
         )
 
     def join(

@@ -149,8 +149,12 @@ def among(neurons: NeuronLayer) -> tuple[Neuron, Tensor | None]:
 
 def why_not_online(stage: Stage) -> str:
     """What keeps weights of this stage from changing within a sample; empty if nothing does."""
-    neurons = stage.neurons
+    neurons, connection = stage.neurons, stage.connection
+    if connection._forward_hooks or connection._forward_pre_hooks:
+        return "a connection with forward hooks (converters, say)"
     if isinstance(neurons, Recurrent):
+        if neurons.read_apart:
+            return "recurrent connections that are read in a way of their own (converters, say)"
         if len(neurons.groups()) > 1:
             return "neurons of several models"
         if neurons.delays is not None:
