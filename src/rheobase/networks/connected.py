@@ -29,7 +29,7 @@ class Connected(Architecture):
         help="draw initial weights such that on the first batch, the threshold is this many standard "
         "deviations of the membrane above its mean (fluctuation-driven)",
     )
-    initial_mean: float = option(default=0.0, help="mean of the membranes for that")
+    initial_mean: float = option(default=0.0, help="mean of the membranes that initial_xi aims at")
     density: float = option(
         default=1.0, above=0, at_most=1, help="share of connections that exist, drawn at random"
     )

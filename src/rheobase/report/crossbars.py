@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from rheobase.report.fields import RunFileError
 from rheobase.report.inspection import Array
-from rheobase.report.scales import plain_numbers
+from rheobase.report.scales import plain_numbers, prefix_of, prefixed
 from rheobase.report.style import BLUE, MUTED, VERMILION, Plot, grid, render
 
 _PANEL = (3.3, 2.3)
@@ -56,27 +56,15 @@ def costs_note(costs: Mapping[str, Any] | None) -> str:
         return ""
     total = costs["total"]
     pulses = total["pulses_up"] + total["pulses_down"]
+    told = {key: prefixed(total[key], "J") for key in ("read_energy", "write_energy", "training_read_energy")}
+    told |= {key: prefixed(total[key], "s") for key in ("read_seconds", "write_seconds")}
     return (
         f"{total['cells']:,.0f} devices. One inference takes {total['reads']:,.0f} reads, "
-        f"{_joule(total['read_energy'])} and {total['read_seconds']:.3g} s in the cells; training took "
+        f"{told['read_energy']} and {told['read_seconds']} in the cells; training took "
         f"{pulses:,.0f} pulses ({pulses / total['cells']:.1f} per device, at most "
-        f"{total['most_pulses']:,.0f}), {_joule(total['write_energy'])} and {total['write_seconds']:.3g} s "
-        f"of writing row by row, and about {_joule(total['training_read_energy'])} of reading. Peripheral "
-        "circuits are not in it."
+        f"{total['most_pulses']:,.0f}), {told['write_energy']} and {told['write_seconds']} of writing row by "
+        f"row, and about {told['training_read_energy']} of reading. Peripheral circuits are not in it."
     )
-
-
-def _joule(energy: float) -> str:
-    """An energy with a prefix.
-
-    >>> _joule(2.5e-9)
-    '2.5 nJ'
-    """
-    if energy <= 0:
-        return "0 J"
-    prefixes = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
-    name = next((name for name, size in prefixes.items() if energy >= size), "f")
-    return f"{energy / prefixes[name]:.3g} {name}J"
 
 
 def _curves(up: Array, down: Array) -> Plot:
@@ -105,31 +93,34 @@ def _energy(costs: Mapping[str, Any]) -> Plot:
     layers = costs["layers"]
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots(1, 2)
+        axes = figure.subplots(2, 1)
         for one, key, title in zip(
             axes, ("read_energy", "write_energy"), ("per inference", "writing, whole training"), strict=True
         ):
             values = [layer[key] for layer in layers.values()]
-            one.barh(list(layers), values, color=BLUE, height=0.6)
+            prefix, size = prefix_of(max(values))
+            one.barh(list(layers), [value / size for value in values], color=BLUE, height=0.6)
             one.set_title(title)
-            one.set_xlabel("J")
-            one.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+            one.set_xlabel(f"{prefix}J")
+            one.locator_params(axis="x", nbins=4)
             one.invert_yaxis()
 
     told = "; ".join(
-        f"{name}: {_joule(layer['read_energy'])} per inference, {_joule(layer['write_energy'])} written"
+        f"{name}: {prefixed(layer['read_energy'], 'J')} per inference, "
+        f"{prefixed(layer['write_energy'], 'J')} written"
         for name, layer in layers.items()
     )
-    return Plot("energy", "Energy in the cells", f"{told}.", render("energy", (5.0, 2.3), draw))
+    return Plot("energy", "Energy in the cells", f"{told}.", render("energy", (3.3, 2.6), draw))
 
 
 def _map(key: str, title: str, values: Array, unit: str) -> Plot:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        image = axes.imshow(values, cmap="viridis", aspect="auto", interpolation="nearest")
+        prefix, size = prefix_of(float(np.abs(values).max()))
+        image = axes.imshow(values / size, cmap="viridis", aspect="auto", interpolation="nearest")
         axes.set_xlabel("bit lines")
         axes.set_ylabel("word lines")
-        figure.colorbar(image, ax=axes, label=unit)
+        figure.colorbar(image, ax=axes, label=f"{prefix}{unit}")
 
     alt = f"Map of {title}: {values.min():.3g} to {values.max():.3g} {unit}, mean {values.mean():.3g}."
     return Plot(key, title, alt, render(key, _PANEL, draw))
@@ -165,4 +156,5 @@ def _draw_pulses(figure: Figure, counts: Array, edges: Array) -> None:
     axes.set_xlabel("pulses in training")
     axes.set_ylabel("cells")
     axes.set_yscale("symlog")
+    plain_numbers(axes.yaxis)
     plain_numbers(axes.yaxis)

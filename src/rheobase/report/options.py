@@ -81,12 +81,14 @@ def _rows(prefix: str, values: Mapping[str, Any], cls: type[Config] | None) -> I
 def show(value: Any) -> str:
     """A value as a reader wants it.
 
-    >>> show(True), show(0.0005), show([1000, 10])
-    ('yes', '0.0005', '1000, 10')
+    >>> show(True), show(0.0005), show([1000, 10]), show([])
+    ('yes', '0.0005', '1000, 10', 'none')
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
+        if not value:
+            return "none"
         shown = ", ".join(show(item) for item in value[:8])
         return f"{shown}, ... ({len(value)} values)" if len(value) > 8 else shown
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -135,10 +135,10 @@ def warning_groups(run: Run) -> tuple[WarningGroup, ...]:
 
 
 def _title(run: Run) -> tuple[str, ...]:
-    """Task, neuron, rule."""
+    """Task, neuron, rule, as the command line writes them."""
     s = run.summary
     parts = (s.task, s.neuron, s.rule) if s else (run.part("task"), run.part("neuron"), run.part("rule"))
-    return tuple(part for part in parts if part)
+    return tuple(part.replace("_", "-") for part in parts if part)
 
 
 def _verdict(run: Run) -> str:
@@ -173,7 +173,9 @@ def _facts(run: Run) -> tuple[Fact, ...]:
     if s.train and math.isfinite(s.train.value):
         facts.append(Fact(f"Training {s.metric}", _number(s.train.value), f"loss {_number(s.train.loss)}"))
     if math.isfinite(s.seconds):
-        extra = f"and {s.compile_seconds:.1f} s compiling" if s.compile_seconds > 0 else "without evaluation"
+        extra = (
+            f"and {s.compile_seconds:.1f} s compiling" if s.compile_seconds >= 0.05 else "without evaluation"
+        )
         facts.append(Fact("Training time", _seconds(s.seconds), extra))
     if s.epochs is not None:
         facts.append(Fact("Epochs", str(s.epochs), f"{s.steps:,} steps" if s.steps is not None else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -31,7 +32,7 @@ def sample_plots(inspection: Inspection) -> tuple[Plot, ...]:
     plots = []
     for index in range(min(MOST_SAMPLES, len(samples.inputs))):
         key = f"sample{index}"
-        size = (_WIDTH, 0.55 + _ROW * max(1, min(MOST_LAYERS, len(samples.signals))))
+        size = (_WIDTH, 0.55 + _ROW * _height(_rows(samples)))
         svg = render(key, size, partial(_draw, inspection=inspection, samples=samples, index=index))
         plots.append(Plot(key, _verdict(inspection, samples, index), _alt(inspection, samples, index), svg))
     return tuple(plots)
@@ -74,18 +75,23 @@ def _draw(figure: Figure, inspection: Inspection, samples: Samples, index: int) 
     layers = list(samples.signals)[:MOST_LAYERS]
     states = _states(samples)
     columns = (["spikes"] if any("spikes" in s for s in samples.signals.values()) else []) + states
-    rows = max(1, len(layers))
-    bottom = {name: layer for layer in layers for name in samples.signals[layer]}
-    cells = figure.add_gridspec(rows, 1 + len(columns), width_ratios=[1.0] + [1.75] * len(columns))
-    _draw_input(figure.add_subplot(cells[:, 0]), samples, index)
-    for row, layer in enumerate(layers):
+    rows = _rows(samples)
+    bottom = {
+        name: layer for layer in layers for name, s in samples.signals[layer].items() if _moves(name, s)
+    }
+    cells = figure.add_gridspec(_height(rows), 1 + len(columns), width_ratios=[1.0] + [1.75] * len(columns))
+    _draw_input(figure.add_subplot(cells[:, 0]), samples, index, inspection.dt)
+    for layer in layers:
         for column, name in enumerate(columns, start=1):
             signal = samples.signals[layer].get(name)
+            place = cells[rows[layer], column]
             if signal is None:
                 if name in ("spikes", "v") and not _in_groups(layers, layer):
-                    _say_why_not(figure.add_subplot(cells[row, column]), inspection, layer, name)
+                    _say_why_not(figure.add_subplot(place), inspection, layer, name)
                 continue
-            axes = figure.add_subplot(cells[row, column])
+            if not _moves(name, signal):
+                continue
+            axes = figure.add_subplot(place)
             marked = _marked(inspection, samples, index, signal, last=layer == list(samples.signals)[-1])
             if name == "spikes":
                 _draw_raster(axes, signal[:, index], inspection, marked)
@@ -99,10 +105,33 @@ def _draw(figure: Figure, inspection: Inspection, samples: Samples, index: int) 
                 axes.tick_params(labelbottom=False)
 
 
+def _rows(samples: Samples) -> dict[str, slice]:
+    """The rows of each layer. Spikes of neurons in groups ("hidden") stand beside the rows of their groups
+    ("hidden.adaptive"), which hold the states."""
+    layers = list(samples.signals)[:MOST_LAYERS]
+    groups = {layer: [other for other in layers if other.startswith(f"{layer}.")] for layer in layers}
+    single = {layer: row for row, layer in enumerate(layer for layer in layers if not groups[layer])}
+    rows = {layer: slice(row, row + 1) for layer, row in single.items()}
+    for layer, members in groups.items():
+        if members:
+            places = [single[member] for member in members]
+            rows[layer] = slice(min(places), max(places) + 1)
+    return rows
+
+
+def _height(rows: Mapping[str, slice]) -> int:
+    return max((place.stop for place in rows.values()), default=1)
+
+
 def _states(samples: Samples) -> list[str]:
     """The state variables to show, the membrane first."""
     found = {name for signals in samples.signals.values() for name in signals if name != "spikes"}
     return sorted(found, key=lambda name: (name != "v", name != "threshold", name))[:_MOST_STATES]
+
+
+def _moves(name: str, signal: Array) -> bool:
+    """Whether there is anything to see: a threshold that does not adapt, say, is one number."""
+    return name in ("spikes", "v") or float(np.nanmax(signal)) > float(np.nanmin(signal))
 
 
 def _in_groups(layers: list[str], layer: str) -> bool:
@@ -117,7 +146,8 @@ def _say_why_not(axes: Axes, inspection: Inspection, layer: str, name: str) -> N
     axes.set_axis_off()
 
 
-def _draw_input(axes: Axes, samples: Samples, index: int) -> None:
+def _draw_input(axes: Axes, samples: Samples, index: int, dt: float) -> None:
+    """What the task gave, before it was encoded: over time where it has as many steps as the network ran."""
     axes.set_title("input")
     value = np.asarray(samples.inputs[index], dtype=float)
     picture = _picture(value) if samples.is_image else None
@@ -130,8 +160,11 @@ def _draw_input(axes: Axes, samples: Samples, index: int) -> None:
         axes.set_xlabel("feature")
         return
     else:
-        axes.imshow(value.reshape(len(value), -1).T, cmap="gray_r", aspect="auto", interpolation="nearest")
-        axes.set_xlabel("step")
+        features = value.reshape(len(value), -1).T
+        ran = any(len(signal) == len(value) for of in samples.signals.values() for signal in of.values())
+        edges = (0.0, len(value) * (dt if ran else 1.0), len(features) - 0.5, -0.5)
+        axes.imshow(features, cmap="gray_r", aspect="auto", interpolation="nearest", extent=edges)
+        axes.set_xlabel("time (ms)" if ran else "step")
         axes.set_ylabel("feature")
         return
     axes.set_xticks([])

@@ -1,4 +1,4 @@
-"""Logarithmic axes, labelled in plain numbers and in units of time.
+"""Logarithmic axes, labelled in plain numbers; times and other quantities in units of fitting size.
 
 matplotlib labels such axes with formulas. In these figures text is text, so that a class called "$5" keeps
 its name (`rheobase.report.style`), and a formula would stand there as it is written.
@@ -15,6 +15,7 @@ from rheobase.report.inspection import Array
 
 LOG_RANGE = 30.0  # what spans more than this factor is drawn on a logarithmic axis
 
+_PREFIXES = (("", 1.0), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9), ("p", 1e-12), ("f", 1e-15))
 _UNITS = ((365.25 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))  # in s
 
 
@@ -41,6 +42,27 @@ def plain_numbers(axis: Axis) -> None:
     """Label the ticks with numbers."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def prefixed(value: float, unit: str) -> str:
+    """A quantity with the prefix that leaves its number between 1 and 1000.
+
+    >>> prefixed(2.5e-9, "J"), prefixed(5e-7, "s"), prefixed(0, "J")
+    ('2.5 nJ', '500 ns', '0 J')
+    """
+    prefix, size = prefix_of(value)
+    return f"{value / size:.3g} {prefix}{unit}"
+
+
+def prefix_of(value: float) -> tuple[str, float]:
+    """The prefix for a quantity of this size, and its factor.
+
+    >>> prefix_of(2.6e-6), prefix_of(0.0)
+    (('µ', 1e-06), ('', 1.0))
+    """
+    if not value > 0:
+        return "", 1.0
+    return next((known for known in _PREFIXES if value >= known[1]), _PREFIXES[-1])
 
 
 def duration(seconds: float) -> str:
