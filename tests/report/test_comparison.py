@@ -119,3 +119,24 @@ def test_no_cosines_leave_one_panel(folders: list[Path], tmp_path: Path) -> None
     page = write_comparison(folders[:2], tmp_path / "comparison.html").read_text()
     assert "Cosine by layer" not in page
     assert "Nothing but the rule" in page
+
+
+def test_accuracies_begin_below_the_lowest_curve_and_overlapping_lines_show(folders: list[Path]) -> None:
+    from matplotlib.figure import Figure
+
+    from rheobase.report.comparison_figure import _draw_learning
+
+    rules = group_runs(folders)
+    axes = Figure().subplots()
+    _draw_learning(axes, rules)
+    curves = [line for line in axes.lines if len(line.get_xdata()) > 2]
+    lowest = min(float(min(line.get_ydata())) for line in curves)
+    bottom, top = axes.get_ylim()
+    assert top == 1.0
+    assert bottom <= min(lowest, 0.7) < bottom + 0.1 + 1e-9
+    told = {text.get_text().rsplit(" ", 1)[0] for text in axes.texts}
+    known = dict(rules[0].runs[0].summary.baselines)  # type: ignore[union-attr]
+    assert {name for name, value in known.items() if value >= bottom} <= {t.replace(" ", "_") for t in told}
+    widths = [line.get_linewidth() for line in curves]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > widths[-1]

@@ -5,6 +5,8 @@ layers: see `rheobase.report.comparison`).
 
 A line is the mean over a rule's runs (seeds), its band from the lowest to the highest of them. Learning
 curves are the training batches', averaged over stretches of steps; the diamond at the end is the test value.
+Lines of earlier rules are wider, so that those of rules that do the same show beneath each other. Accuracies
+begin a little below the lowest that any rule had: references below that are left to the page's text.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from rheobase.report.style import BLUE, GREEN, MUTED, PURPLE, VERMILION, Plot, g
 _STRETCHES = 40  # of a learning curve
 _WIDE, _NARROW = (11.0, 4.2), (6.4, 4.2)
 _GAP = 0.055
+_THICK, _THIN = 4.4, 1.2
 _COLOURS = (BLUE, VERMILION, GREEN, PURPLE, "#8a6100", "#006d8f")
 _STROKES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (4.0, 1.6)), (0, (1.2, 1.4)))
 
@@ -59,22 +62,27 @@ def _draw_learning(axes: Axes, rules: Sequence[RuleRuns]) -> None:
     metric = rules[0].runs[0].metric
     _frame(axes, f"training {metric}")
     labels: list[Label] = []
+    lowest = math.inf
     for i, one in enumerate(rules):
         band = _band([_learning(run.metrics.steps) for run in one.runs])
         colour = _COLOURS[i % len(_COLOURS)]
         if band is None:
             continue
-        _draw_band(axes, band, i)
+        _draw_band(axes, band, i, _width(i, len(rules)))
         tests = one.values
+        lowest = min(lowest, float(band[1].min()), *tests)
         at = float(band[0].max())
         if tests:
             axes.plot([at] * len(tests), tests, "D", color=colour, markersize=3.6, clip_on=False, zorder=5)
         end = float(np.mean(tests)) if tests else float(band[1][-1])
         labels.append((end, f"{one.label} {_short(end)}", colour, True))
+    bottom = _bottom(metric, lowest)
     for name, value in references(rules).items():
+        if value < bottom:
+            continue
         axes.axhline(value, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.5)
         labels.append((value, f"{name} {_short(value)}", MUTED, False))
-    _scale(axes, metric)
+    _scale(axes, metric, bottom)
     label_ends(axes, labels, _GAP)
 
 
@@ -84,7 +92,7 @@ def _draw_cosines(
     _frame(axes, ylabel)
     labels: list[Label] = []
     for i, band in aims:
-        _draw_band(axes, band, i)
+        _draw_band(axes, band, i, _width(i, len(rules)))
         end = float(band[1][-1])
         labels.append((end, f"{rules[i].label} {end:.2f}", _COLOURS[i % len(_COLOURS)], True))
     axes.axhline(0.0, color=MUTED, linewidth=0.9, zorder=1.5)
@@ -115,13 +123,18 @@ def _band(series: Sequence[Sequence[tuple[float, float]]]) -> Series | None:
     return np.array(steps, dtype=float), values.mean(0), values.min(0), values.max(0)
 
 
-def _draw_band(axes: Axes, band: Series, number: int) -> None:
+def _width(number: int, rules: int) -> float:
+    """Of a rule's line: the first is drawn first, and shows beneath the others."""
+    return _THIN + (_THICK - _THIN) * (1 - (number + 1) / rules)
+
+
+def _draw_band(axes: Axes, band: Series, number: int, width: float) -> None:
     steps, mean, low, high = band
     colour = _COLOURS[number % len(_COLOURS)]
     stroke = _STROKES[number // len(_COLOURS) % len(_STROKES)]
     if (high > low).any():
         axes.fill_between(steps, low, high, color=colour, alpha=0.16, linewidth=0)
-    axes.plot(steps, mean, color=colour, linestyle=stroke, linewidth=1.6)
+    axes.plot(steps, mean, color=colour, linestyle=stroke, linewidth=width)
 
 
 def _frame(axes: Axes, ylabel: str) -> None:
@@ -132,10 +145,17 @@ def _frame(axes: Axes, ylabel: str) -> None:
     grid(axes)
 
 
-def _scale(axes: Axes, metric: str) -> None:
-    """An accuracy from 0 to 1; a number that spans much on a logarithmic axis."""
+def _bottom(metric: str, lowest: float) -> float:
+    """Where the axis of an accuracy begins: at a tenth below the lowest value; of others, nowhere."""
+    if metric != "accuracy":
+        return -math.inf
+    return max(0.0, min(0.9, math.floor(10 * lowest) / 10)) if math.isfinite(lowest) else 0.0
+
+
+def _scale(axes: Axes, metric: str, bottom: float) -> None:
+    """An accuracy from `bottom` to 1; a number that spans much on a logarithmic axis."""
     if metric == "accuracy":
-        axes.set_ylim(0.0, 1.0)
+        axes.set_ylim(bottom, 1.0)
         return
     logarithmic(axes)
     axes.set_ylim(*axes.get_ylim())
