@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from rheobase.kernels import microkernels as mk
-from rheobase.kernels import vectors
+from rheobase.kernels import searches, vectors
 
 SIZES = [1, 5, 16, 17, 33, 100, 130, 257]
 DTYPES = [np.float32, np.float64]
 run_add_rows = numba.njit(lambda a, b, c, d, e: mk.add_rows(a, b, c, d, e))
 run_multiply = numba.njit(lambda a, b, c, d, e, f, g: mk.multiply(a, b, c, d, e, f, g))
-run_find = numba.njit(lambda a, b, c: mk.find(a, b, c))
+run_find = numba.njit(lambda a, b, c: searches.find(a, b, c))
 run_taps = numba.njit(lambda a, b, c, d, e, f, g, h: mk.add_taps(a, b, c, d, e, f, g, h))
 
 
@@ -49,8 +49,8 @@ def test_find_lists_what_is_not_zero(size: int, dtype: Any) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_find_without_avx512_lists_the_same(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mk, "WIDE", False)
-    one_by_one = numba.njit(lambda a, b, c: mk.find(a, b, c))
+    monkeypatch.setattr(searches, "WIDE", False)
+    one_by_one = numba.njit(lambda a, b, c: searches.find(a, b, c))
     values = given(130, dtype)[1][0]
     values[130:] = 1.0
     found = np.empty(194, np.int32)

@@ -1,6 +1,6 @@
 """Loops that lay spikes out as bits; `rheobase.kernels.spike_bits` calls them.
 
-Numbers are searched in whole vectors (`rheobase.kernels.microkernels`): most are zero.
+Numbers are searched in whole vectors (`rheobase.kernels.searches`): most are zero.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from rheobase.kernels import microkernels
+from rheobase.kernels import searches
 from rheobase.kernels.vectors import BYTES
 
 Array = np.ndarray[Any, Any]
 
-find: Any = microkernels.find
+find: Any = searches.find
 
 
 @numba.njit(nogil=True, error_model="numpy")

@@ -11,11 +11,11 @@ from typing import Any
 import numba
 import numpy as np
 
-from rheobase.kernels import microkernels
+from rheobase.kernels import microkernels, searches
 
 Array = np.ndarray[Any, Any]
 add_rows: Any = microkernels.add_rows
-find: Any = microkernels.find
+find: Any = searches.find
 
 
 @numba.njit(nogil=True, error_model="numpy")

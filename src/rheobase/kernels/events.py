@@ -104,4 +104,4 @@ def _row(x: Tensor) -> tuple[Array, Array]:
 def _kernel(function: str) -> Kernel:
     # As text: importing it would import Numba, which only compiling needs.
     source = files("rheobase.kernels").joinpath("event_loops.py").read_text("utf-8")
-    return Kernel(f"{source}\n# {version()}\n", function, f"events {function}")
+    return Kernel(f"{source}\n# {version('event_loops')}\n", function, f"events {function}")

@@ -20,94 +20,16 @@ level (220 neurons), a row costs `add_rows` 0.55 ns a vector, as much as `multip
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
-import numba
 from llvmlite import ir
-from numba.core import cgutils as _cgutils
 from numba.core import types
 from numba.extending import intrinsic
-from numba.np import arrayobj as _arrayobj
 
-from rheobase.kernels.vectors import BYTES, PRODUCT, ROWS, WIDE, lanes
-
-cgutils: Any = _cgutils  # these have no types
-arrayobj: Any = _arrayobj
+from rheobase.kernels.emit import Emit, cgutils, compiled, int64
+from rheobase.kernels.vectors import BYTES, PRODUCT, ROWS
 
 TAPS = 4  # sums that `add_taps` makes side by side
-TOGETHER = 4  # vectors that `something` looks at
-
-
-class Emit:
-    """LLVM code for vectors of one floating-point type."""
-
-    def __init__(self, context: Any, builder: Any, kind: Any) -> None:
-        self.context, self.builder = context, builder
-        self.scalar = context.get_value_type(kind)
-        self.lanes = lanes(kind.bitwidth // 8)
-        self.size = kind.bitwidth // 8
-        self.vector = ir.VectorType(self.scalar, self.lanes)
-        bits = 8 * self.size
-        self._fma = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(self.vector, [self.vector] * 3),
-            f"llvm.fma.v{self.lanes}f{bits}",
-        )
-
-    def array(self, kind: Any, value: Any) -> Any:
-        return arrayobj.make_array(kind)(self.context, self.builder, value)
-
-    def pointer(self, kind: Any, value: Any, *index: Any) -> Any:
-        """The address of an element of a C-contiguous array."""
-        array = self.array(kind, value)
-        shape = cgutils.unpack_tuple(self.builder, array.shape)
-        flat = index[0]
-        for size, i in zip(shape[1:], index[1:], strict=True):
-            flat = self.builder.add(self.builder.mul(flat, size), i)
-        return self.builder.gep(array.data, [flat])
-
-    def load(self, pointer: Any, by: int = 0) -> Any:
-        """A vector, `by` vectors behind the address."""
-        at = self.builder.gep(pointer, [ir.Constant(ir.IntType(64), by * self.lanes)])
-        cast = self.builder.bitcast(at, self.vector.as_pointer())
-        return self.builder.load(cast, align=self.size)
-
-    def load_some(self, pointer: Any, mask: Any) -> Any:
-        """A vector, of which only the lanes of the mask are touched; the others are zero."""
-        load = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(self.vector, [self.vector.as_pointer(), ir.IntType(32), mask.type, self.vector]),
-            f"llvm.masked.load.v{self.lanes}f{8 * self.size}.p0",
-        )
-        cast = self.builder.bitcast(pointer, self.vector.as_pointer())
-        return self.builder.call(load, [cast, _int32(self.size), mask, ir.Constant(self.vector, None)])
-
-    def store(self, value: Any, pointer: Any, by: int = 0) -> None:
-        at = self.builder.gep(pointer, [ir.Constant(ir.IntType(64), by * self.lanes)])
-        self.builder.store(value, self.builder.bitcast(at, self.vector.as_pointer()), align=self.size)
-
-    def splat(self, value: Any) -> Any:
-        return _splat(self.builder, value, self.lanes)
-
-    def fma(self, a: Any, b: Any, c: Any) -> Any:
-        return self.builder.call(self._fma, [a, b, c])
-
-    def registers(self, count: int, initial: Callable[[int], Any]) -> list[Any]:
-        """Variables, which LLVM turns into registers."""
-        slots = [cgutils.alloca_once(self.builder, self.vector) for _ in range(count)]
-        for i, slot in enumerate(slots):
-            self.builder.store(initial(i), slot)
-        return slots
-
-
-def _int32(value: int) -> Any:
-    return ir.Constant(ir.IntType(32), value)
-
-
-def int64(value: int) -> Any:
-    return ir.Constant(ir.IntType(64), value)
 
 
 def _add_rows(width: int) -> Any:
@@ -167,8 +89,6 @@ def _multiply(rows: int, width: int) -> Any:
 _add1, _add2, _add3, _add4 = (_add_rows(width) for width in range(1, 5))
 _add5, _add6, _add7, _add8 = (_add_rows(width) for width in range(5, 9))
 _WIDE_SUM, _WIDE_PRODUCT = 8 * BYTES, PRODUCT * BYTES
-
-compiled = numba.njit(inline="never", error_model="numpy", nogil=True)
 
 
 @compiled
@@ -282,125 +202,6 @@ def add_taps(
 
     index = types.intp
     return types.void(weights, offsets, index, index, source, index, out, index), generate
-
-
-@intrinsic
-def find(typing: Any, row: Any, size: Any, found: Any) -> Any:
-    """Indices of the values of `row` that are not zero, into int32 `found`; their number.
-
-    `found` is written up to whole vectors beyond `size`. With AVX-512 a vector's indices are pushed together
-    in a register, without a branch: where spikes are few, whether the next is one cannot be predicted.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = Emit(context, builder, row.dtype)
-        start = e.array(row, args[0]).data
-        target = e.array(found, args[2]).data
-        count = cgutils.alloca_once_value(builder, int64(0))
-        listing = _list_together if WIDE else _list_one_by_one
-        zeros = ir.Constant(e.vector, None)
-        blocks = builder.udiv(builder.add(args[1], int64(e.lanes - 1)), int64(e.lanes))
-        with cgutils.for_range(builder, blocks) as loop:
-            first = builder.mul(loop.index, int64(e.lanes))
-            left = builder.trunc(builder.sub(args[1], first), ir.IntType(32))
-            lane = ir.Constant(ir.VectorType(ir.IntType(32), e.lanes), list(range(e.lanes)))
-            inside = builder.icmp_signed("<", lane, _splat(builder, left, e.lanes))
-            vector = e.load_some(builder.gep(start, [first]), inside)
-            mask = builder.fcmp_unordered("!=", vector, zeros)
-            at = builder.gep(target, [builder.load(count)])
-            more = listing(e, mask, builder.trunc(first, ir.IntType(32)), at)
-            builder.store(builder.add(builder.load(count), more), count)
-        return builder.load(count)
-
-    return types.intp(row, types.intp, found), generate
-
-
-def _list_together(e: Emit, mask: Any, first: Any, at: Any) -> Any:
-    """Store `first` + lane for the lanes of the mask, from `at` on; how many they are."""
-    builder, lanes = e.builder, e.lanes
-    bits, vector = ir.IntType(lanes), ir.VectorType(ir.IntType(32), lanes)
-    compress = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(vector, [vector, vector, mask.type]),
-        f"llvm.x86.avx512.mask.compress.v{lanes}i32",
-    )
-    lane = ir.Constant(vector, list(range(lanes)))
-    index = builder.add(_splat(builder, first, lanes), lane)
-    packed = builder.call(compress, [index, ir.Constant(vector, None), mask])
-    builder.store(packed, builder.bitcast(at, vector.as_pointer()), align=4)
-    ones = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(bits, [bits]), f"llvm.ctpop.i{lanes}"
-    )
-    return builder.zext(builder.call(ones, [builder.bitcast(mask, bits)]), ir.IntType(64))
-
-
-def _list_one_by_one(e: Emit, mask: Any, first: Any, at: Any) -> Any:
-    """The same, lane by lane: the lowest bit that is left, until none is."""
-    builder, lanes = e.builder, e.lanes
-    bits = ir.IntType(lanes)
-    left_at = cgutils.alloca_once(builder, bits)
-    count = cgutils.alloca_once(builder, ir.IntType(64))
-    builder.store(builder.bitcast(mask, bits), left_at)
-    builder.store(int64(0), count)
-    trailing = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(bits, [bits, ir.IntType(1)]), f"llvm.cttz.i{lanes}"
-    )
-    head = builder.append_basic_block("bits")
-    body = builder.append_basic_block("bit")
-    done = builder.append_basic_block("searched")
-    builder.branch(head)
-    builder.position_at_end(head)
-    left = builder.load(left_at)
-    builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(bits, 0)), body, done)
-    builder.position_at_end(body)
-    lowest = builder.call(trailing, [left, ir.Constant(ir.IntType(1), 1)])
-    builder.store(builder.and_(left, builder.sub(left, ir.Constant(bits, 1))), left_at)
-    n = builder.load(count)
-    builder.store(builder.add(first, builder.zext(lowest, ir.IntType(32))), builder.gep(at, [n]))
-    builder.store(builder.add(n, int64(1)), count)
-    builder.branch(head)
-    builder.position_at_end(done)
-    return builder.load(count)
-
-
-def _splat(builder: Any, value: Any, lanes: int) -> Any:
-    kind = ir.VectorType(value.type, lanes)
-    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _int32(0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
-
-
-@intrinsic
-def something(typing: Any, row: Any, first: Any) -> Any:
-    """Whether any of the `TOGETHER` vectors of the flat `row` from `first` on holds a number but zero."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = Emit(context, builder, row.dtype)
-        at = builder.gep(e.array(row, args[0]).data, [args[1]])
-        zeros = ir.Constant(e.vector, None)
-        differ = [builder.fcmp_unordered("!=", e.load(at, i), zeros) for i in range(TOGETHER)]
-        bits = builder.bitcast(functools.reduce(builder.or_, differ), ir.IntType(e.lanes))
-        return builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(e.lanes), 0))
-
-    return types.boolean(row, types.intp), generate
-
-
-@intrinsic
-def keep(typing: Any, row: Any, column: Any, kept: Any, to: Any) -> Any:
-    """Copy `ROWS` values of the flat `row` to the flat `kept`; 1 if one of them is not zero, 0 if none."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        e = Emit(context, builder, row.dtype)
-        few = ir.VectorType(e.scalar, ROWS)
-        source = builder.gep(e.array(row, args[0]).data, [args[1]])
-        target = builder.gep(e.array(kept, args[2]).data, [args[3]])
-        values = builder.load(builder.bitcast(source, few.as_pointer()), align=e.size)
-        builder.store(values, builder.bitcast(target, few.as_pointer()), align=e.size)
-        differ = builder.fcmp_unordered("!=", values, ir.Constant(few, None))
-        bits = builder.bitcast(differ, ir.IntType(ROWS))
-        some = builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(ROWS), 0))
-        return builder.zext(some, ir.IntType(64))
-
-    return types.intp(row, types.intp, kept, types.intp), generate
 
 
 def _add_outer(width: int) -> Any:

@@ -187,4 +187,4 @@ def _numbers(neuron: SynapticLIF, rise: float, decay: float, cutoff: float | Non
 def _kernel(function: str) -> Kernel:
     # As text: importing it would import Numba, which only compiling needs.
     source = files("rheobase.kernels").joinpath("online_loops.py").read_text("utf-8")
-    return Kernel(f"{source}\n# {version()}\n", function, f"SuperSpike {function}")
+    return Kernel(f"{source}\n# {version('online_loops')}\n", function, f"SuperSpike {function}")

@@ -7,12 +7,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from rheobase.kernels import microkernels
+from rheobase.kernels import searches
 from rheobase.kernels.vectors import BYTES
 
 Array = np.ndarray[Any, Any]
-TOGETHER: int = microkernels.TOGETHER
-something: Any = microkernels.something
+TOGETHER: int = searches.TOGETHER
+something: Any = searches.something
 
 
 @numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})

@@ -74,4 +74,4 @@ def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
 def _kernel() -> Kernel:
     # As text: importing it would import Numba, which only compiling needs.
     source = files("rheobase.kernels").joinpath("outer_loops.py").read_text("utf-8")
-    return Kernel(f"{source}\n# {version()}\n", "outer", "outer products")
+    return Kernel(f"{source}\n# {version('outer_loops')}\n", "outer", "outer products")

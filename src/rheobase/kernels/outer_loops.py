@@ -7,12 +7,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from rheobase.kernels import microkernels
+from rheobase.kernels import microkernels, searches
 from rheobase.kernels.vectors import BYTES, PRODUCT, ROWS
 
 Array = np.ndarray[Any, Any]
 add_outer: Any = microkernels.add_outer
-keep: Any = microkernels.keep
+keep: Any = searches.keep
 
 
 @numba.njit(nogil=True, error_model="numpy", inline="never")

@@ -7,12 +7,12 @@ from typing import Any
 import numba
 import numpy as np
 
-from rheobase.kernels import microkernels, squares
+from rheobase.kernels import microkernels, searches, squares
 from rheobase.kernels.vectors import BYTES
 
 Array = np.ndarray[Any, Any]
 add_rows: Any = microkernels.add_rows
-find: Any = microkernels.find
+find: Any = searches.find
 transpose: Any = squares.transpose
 
 

@@ -99,4 +99,4 @@ def _lists(rows: int, columns: int, dtype: torch.dtype) -> tuple[Tensor, Tensor,
 def _kernel(function: str) -> Kernel:
     # As text: importing it would import Numba, which only compiling needs.
     source = files("rheobase.kernels").joinpath("panel_loops.py").read_text("utf-8")
-    return Kernel(f"{source}\n# {version()} {version('squares')}\n", function, f"panels {function}")
+    return Kernel(f"{source}\n# {version('panel_loops')}\n", function, f"panels {function}")

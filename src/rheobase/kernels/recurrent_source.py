@@ -101,13 +101,13 @@ def _header(parts: Sequence[Part], title: str, flags: str) -> str:
         title=title, explanation="\n\n".join(texts), dtype=parts[0].layout.dtype, flags=flags
     )
     constants, decorator = text.rsplit("\n@numba", 1)
-    names = "add_rows, add_taps, find, multiply"
-    versions = f"{vectors.version()} {vectors.version('spread')}"
+    version = vectors.version("microkernels", "searches", "spread")
     return (
-        f"{constants.rstrip()}\n\nfrom rheobase.kernels.microkernels import {names}\n"
+        f"{constants.rstrip()}\n\nfrom rheobase.kernels.microkernels import add_rows, add_taps, multiply\n"
+        "from rheobase.kernels.searches import find\n"
         "from rheobase.kernels.spread import spread_rows\n\n"
         f"LANES = {vectors.BYTES} // np.dtype(F).itemsize\n"
-        f"# Calls versions {versions}: machine code is kept by this text.\n\n\n"
+        f"# Calls version {version}: machine code is kept by this text.\n\n\n"
         f"@numba{decorator}"
     )
 

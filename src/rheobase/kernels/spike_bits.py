@@ -37,4 +37,4 @@ def pack(x: Tensor, lanes: int) -> Array | None:
 def _kernel(function: str) -> Kernel:
     # As text: importing it would import Numba, which only compiling needs.
     source = files("rheobase.kernels").joinpath("bit_loops.py").read_text("utf-8")
-    return Kernel(f"{source}\n# {version()}\n", function, f"spikes as bits, {function}")
+    return Kernel(f"{source}\n# {version('bit_loops')}\n", function, f"spikes as bits, {function}")

@@ -18,7 +18,7 @@ from numba.core import cgutils as _cgutils
 from numba.core import types
 from numba.extending import intrinsic
 
-from rheobase.kernels.microkernels import Emit, compiled
+from rheobase.kernels.emit import Emit, compiled
 from rheobase.kernels.vectors import BYTES
 
 cgutils: Any = _cgutils  # it has no types

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from rheobase.kernels.microkernels import Emit, compiled, int64
+from rheobase.kernels.emit import Emit, compiled, int64
 from rheobase.kernels.vectors import BYTES
 
 

@@ -1,9 +1,11 @@
-"""The processor's vectors, for kernels that are written in them (see `rheobase.kernels.microkernels`)."""
+"""The processor's vectors, for kernels that are written in them (see `rheobase.kernels.emit`)."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import llvmlite.binding as llvm
@@ -30,11 +32,30 @@ def padded(columns: int, itemsize: int) -> int:
 
 
 @functools.cache
-def version(loops: str = "microkernels") -> str:
-    """A text that changes whenever the inner loops in a file of this name or the vectors' width do.
+def version(*loops: str) -> str:
+    """A text that changes whenever the inner loops in files of these names, or in those that they import, or
+    the vectors' width do.
 
-    It stands in the source of the kernels that call them, by which machine code is kept. Read from the file:
-    to import it takes Numba, which only compiling needs.
+    It stands in the source of the kernels that call them, by which machine code is kept. Read from the files:
+    to import them takes Numba, which only compiling needs.
     """
-    text = Path(__file__).with_name(f"{loops}.py").read_bytes()
-    return hashlib.sha256(text + bytes([BYTES])).hexdigest()[:16]
+    texts = _with_imports(loops)
+    return hashlib.sha256("".join(texts.values()).encode() + bytes([BYTES])).hexdigest()[:16]
+
+
+def _with_imports(names: Iterable[str]) -> dict[str, str]:
+    """The texts of these files of kernels and of all that they import, by name.
+
+    >>> sorted(_with_imports(["squares"]))
+    ['emit', 'squares', 'vectors']
+    """
+    found: dict[str, str] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = Path(__file__).with_name(f"{name}.py").read_text("utf-8")
+            waiting += re.findall(r"^from rheobase\.kernels\.(\w+) import", found[name], re.MULTILINE)
+            for line in re.findall(r"^from rheobase\.kernels import (.+)$", found[name], re.MULTILINE):
+                waiting += line.split(", ")
+    return dict(sorted(found.items()))

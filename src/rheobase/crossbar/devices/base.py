@@ -37,17 +37,18 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from typing_extensions import Self
 
 from rheobase.config import Config, option
+from rheobase.crossbar.devices.cells import Cells as Cells
+from rheobase.crossbar.devices.cells import cells_at as cells_at
+from rheobase.crossbar.devices.cells import clip, draw_cells
+from rheobase.crossbar.devices.cells import gain_of as gain_of
 from rheobase.registry import catalogue, name_of, unknown
-
-#: What is known of each cell, by name; never changed in place.
-Cells: TypeAlias = Mapping[str, Tensor]
 
 
 class Device(Config, ABC):
@@ -147,43 +148,12 @@ class Device(Config, ABC):
             generator: Where the variation from cell to cell is drawn from; None for nominal cells.
             dtype: float32 or float64.
         """
-        cells: dict[str, Tensor] = {}
-
-        def normal() -> Tensor:
-            if generator is None:
-                return torch.zeros(tuple(shape), dtype=dtype)
-            return torch.randn(tuple(shape), generator=generator, dtype=dtype)
-
-        if self.step_d2d or self.asymmetry_d2d:
-            common = self.step_d2d * normal()
-            gain = common.exp() if self.step_d2d_lognormal else 1 + common
-            tilt = self.asymmetry_d2d * normal()
-            cells |= {"gain_up": (gain + tilt).clamp(min=0), "gain_down": (gain - tilt).clamp(min=0)}
-        if self.low_d2d or self.high_d2d:
-            one, other = self.low_d2d * normal(), 1 + self.high_d2d * normal()
-            cells |= {"low": torch.minimum(one, other), "high": torch.maximum(one, other)}
-            cells |= {name: cells[name].clamp(min=self.unformed_g) for name in ("low", "high")}
-        if self.retention_d2d and (self.retention or self.lifetime):
-            cells["persistence"] = (1 + self.retention_d2d * normal()).abs().clamp(min=1e-3)
-        cells["g"] = cells["low"].clone() if "low" in cells else torch.zeros(tuple(shape), dtype=dtype)
-        if self.stuck_low + self.stuck_high + self.unformed > 0 and generator is not None:
-            cells |= self._stuck(cells["g"], generator)
-        if self.write_noise:
-            cells["hidden"] = cells["g"].clone()
-        return cells
-
-    def _stuck(self, g: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        lot = torch.rand(g.shape, generator=generator, dtype=g.dtype)
-        low, high = self.stuck_low, self.stuck_low + self.stuck_high
-        g = torch.where(lot < high, 1.0, g)
-        g = torch.where(lot < low, 0.0, g)
-        unformed = (lot >= high) & (lot < high + self.unformed)
-        return {"g": torch.where(unformed, self.unformed_g, g), "stuck": lot < high + self.unformed}
+        return draw_cells(self, tuple(shape), generator, dtype)
 
     def place(self, cells: Cells, g: Tensor) -> Cells:
         """The cells with these conductances, as if they could simply be set: each within its bounds."""
         low, high = self.bounds(cells)
-        placed = _clip(g.to(cells["g"].dtype).expand(cells["g"].shape), low, high)
+        placed = clip(g.to(cells["g"].dtype).expand(cells["g"].shape), low, high)
         return self._settled(cells, placed, placed)
 
     def program(self, cells: Cells, target: Tensor, generator: torch.Generator | None = None) -> Cells:
@@ -267,11 +237,11 @@ class Device(Config, ABC):
             if not quiet:
                 noise = torch.randn(g.shape, generator=generator, dtype=g.dtype)
                 solved = solved + self.c2c * counts.to(g.dtype).sqrt() * noise
-            return _clip(solved, low, high)
+            return clip(solved, low, high)
         done = 0
         result, place = g, torch.arange(len(g))
         while len(place):
-            g = _clip(g + self._one(g, cells, up, generator), low, high)
+            g = clip(g + self._one(g, cells, up, generator), low, high)
             done += 1
             left = counts > done
             if bool(left.all()):
@@ -419,24 +389,3 @@ def _typical_steps(device: Device) -> tuple[float, float]:
     rises = torch.minimum(device.increase(g, cells), 1 - g)
     falls = torch.minimum(device.decrease(g, cells), g)
     return float(rises.mean()), float(falls.mean())
-
-
-def gain_of(cells: Cells, up: bool) -> Tensor | float:
-    """The factor on steps of each cell, or 1."""
-    return cells.get("gain_up" if up else "gain_down", 1.0)
-
-
-def _clip(g: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
-    if isinstance(low, Tensor) or isinstance(high, Tensor):
-        return torch.minimum(
-            torch.maximum(g, torch.as_tensor(low, dtype=g.dtype)), torch.as_tensor(high, dtype=g.dtype)
-        )
-    return g.clamp(low, high)
-
-
-def cells_at(cells: Cells, chosen: Tensor, shape: torch.Size) -> Cells:
-    """What is known of some cells: one-dimensional, but for what is known of the array as a whole."""
-    return {
-        name: value.expand(shape).flatten().index_select(0, chosen) if value.dim() else value
-        for name, value in cells.items()
-    }
