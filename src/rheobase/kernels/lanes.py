@@ -3,8 +3,9 @@
 Numba has no vectors, and LLVM turns a loop over samples into them only where it can prove or test that the
 arrays in it do not overlap. So here is a type for numbers of so many samples, one for conditions, and
 functions on them, which are single LLVM instructions on vectors (as wide as the processor's or several of
-these). Numbers that all samples share may stand wherever a vector may. Each rounds as the same operation on
-one number does, for functions that are not instructions (exp, log, tanh, ...) by calling it sample by sample.
+these). Numbers that all samples share may stand wherever a vector may; of such numbers alone comes another.
+Each rounds as the same operation on one number does, for functions that are not instructions (exp, log,
+tanh, ...) by calling it sample by sample.
 """
 
 from __future__ import annotations
@@ -51,12 +52,19 @@ class Places(types.Type):
 
 
 def _vector(kind: Any) -> Any:
-    """The LLVM type of vectors of this kind."""
+    """The LLVM type of vectors of this kind, or of one number."""
+    if isinstance(kind, types.Float):
+        return ir.FloatType() if kind.bitwidth == 32 else ir.DoubleType()
     if isinstance(kind, Mask):
         return ir.VectorType(ir.IntType(1), kind.count)
     if isinstance(kind, Places):
         return ir.VectorType(ir.IntType(32), kind.count)
-    return ir.VectorType(ir.FloatType() if kind.dtype.bitwidth == 32 else ir.DoubleType(), kind.count)
+    return ir.VectorType(_vector(kind.dtype), kind.count)
+
+
+def _suffix(kind: Any) -> str:
+    """What LLVM adds to a function's name for this kind."""
+    return f"f{kind.bitwidth}" if isinstance(kind, types.Float) else f"v{kind.count}f{kind.dtype.bitwidth}"
 
 
 @datamodel.register_default(Lanes)
@@ -68,17 +76,20 @@ class _Model(datamodel.PrimitiveModel):  # type: ignore[misc]
 
 
 def _wide(*kinds: Any) -> Any:
-    """The vectors that come out of vectors and numbers of these kinds."""
+    """What comes out of vectors and numbers (or truths) of these kinds: one number if none is a vector."""
     vectors = [kind for kind in kinds if isinstance(kind, Lanes)]
     if vectors:
         return vectors[0]
-    count = next(kind.count for kind in kinds if isinstance(kind, Mask))
-    return Lanes(next(kind for kind in kinds if isinstance(kind, types.Float)), count)
+    if all(isinstance(kind, (Mask, types.Boolean)) for kind in kinds):
+        return next((kind for kind in kinds if isinstance(kind, Mask)), types.boolean)
+    number = next(kind for kind in kinds if isinstance(kind, types.Float))
+    masks = [kind for kind in kinds if isinstance(kind, Mask)]
+    return Lanes(number, masks[0].count) if masks else number
 
 
 def _spread(builder: Any, value: Any, kind: Any, wanted: Any) -> Any:
-    """A number in all lanes; a vector as it is."""
-    if isinstance(kind, (Lanes, Mask)):
+    """A number in all lanes, if a vector is wanted; a vector as it is."""
+    if isinstance(kind, (Lanes, Mask)) or isinstance(wanted, (types.Float, types.Boolean)):
         return value
     vector = _vector(wanted)
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
@@ -113,7 +124,8 @@ def _compare(sign: str) -> Any:
             ordered = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
             return ordered(sign, x, y)
 
-        return Mask(wide.count)(a, b), generate
+        kind = types.boolean if isinstance(wide, types.Float) else Mask(wide.count)
+        return kind(a, b), generate
 
     return compare
 
@@ -125,10 +137,13 @@ eq, ne = (_compare(sign) for sign in ("==", "!="))
 def _combine(instruction: str) -> Any:
     @intrinsic
     def combine(typing: Any, a: Any, b: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return getattr(builder, instruction)(*args)
+        result = _wide(a, b)
 
-        return a(a, b), generate
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            x, y = (_spread(builder, v, k, result) for v, k in zip(args, signature.args, strict=True))
+            return getattr(builder, instruction)(x, y)
+
+        return result(a, b), generate
 
     return combine
 
@@ -159,12 +174,14 @@ def neg(typing: Any, a: Any) -> Any:
 @intrinsic
 def where(typing: Any, condition: Any, yes: Any, no: Any) -> Any:
     """`yes` where the condition (a mask, or a number that is not 0) holds, else `no`."""
-    result = yes if isinstance(yes, Mask) else _wide(condition, yes, no)
+    truths = all(isinstance(kind, (Mask, types.Boolean)) for kind in (yes, no))
+    masks = [condition] if isinstance(condition, Mask) else []
+    result = _wide(yes, no, *masks) if truths else _wide(condition, yes, no)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         test, *values = args
         x, y = (_spread(builder, v, k, result) for v, k in zip(values, signature.args[1:], strict=True))
-        if not isinstance(condition, Mask):
+        if not isinstance(condition, (Mask, types.Boolean)):
             test = builder.fcmp_unordered("!=", test, ir.Constant(test.type, 0.0))
         return builder.select(test, x, y)
 
@@ -179,7 +196,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         values = [_spread(builder, v, k, result) for v, k in zip(args, signature.args, strict=True)]
         vector = _vector(result)
-        name = f"llvm.fma.v{result.count}f{result.dtype.bitwidth}"
+        name = f"llvm.fma.{_suffix(result)}"
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
         return builder.call(function, values)
 
@@ -191,7 +208,7 @@ def _instruction(name: str) -> Any:
     def apply(typing: Any, a: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             vector = _vector(a)
-            full = f"llvm.{name}.v{a.count}f{a.dtype.bitwidth}"
+            full = f"llvm.{name}.{_suffix(a)}"
             function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), full)
             return builder.call(function, args)
 
@@ -207,12 +224,15 @@ def _one_by_one(function: Callable[..., Any], others: int = 0) -> Any:
     """A function of a vector (and of numbers) that is called for each sample."""
 
     def build(typing: Any, a: Any, *rest: Any) -> Any:
-        kinds = [a.dtype] * (1 + others)
+        alone = isinstance(a, types.Float)
+        kinds = [a if alone else a.dtype] * (1 + others)
         template = typing.resolve_value_type(function)
         scalar = template.get_call_type(typing, kinds, {})
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             implementation = context.get_function(template, scalar)
+            if alone:
+                return implementation(builder, args)
             result = ir.Constant(_vector(a), ir.Undefined)
             for k in range(a.count):
                 at = ir.Constant(ir.IntType(32), k)
