@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="Time the kernels of neurons beside the reference.")
 @click.argument("neurons", metavar="[NEURON]...", nargs=-1)
 @click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Time steps.")
 @click.option("--batch", type=click.IntRange(min=1), default=32, show_default=True, help="Samples.")

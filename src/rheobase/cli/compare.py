@@ -86,13 +86,15 @@ class Compare(Planned):
     without = ("rule",)
 
 
-@click.command(cls=Compare)
+@click.command(cls=Compare, short_help="Train one network under several learning rules.")
 @click.argument("task", metavar="[TASK|FILE.toml]", required=False)
 @click.option(
     "--rules", metavar="NAME[:OPTION=VALUE,...],...", help="The learning rules, with options of theirs."
 )
 @click.option(
-    "--recipe", metavar="NAME", help="Recipe of the task: which choices to start from [default default]."
+    "--recipe",
+    metavar="NAME",
+    help="Recipe of the task, the choices to start from [default: the one named default].",
 )
 @click.option(
     "--experiment", "file", metavar="FILE", help="Experiment file (TOML) to start from, in place of TASK."

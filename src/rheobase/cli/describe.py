@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import re
 import types
 import typing
 from typing import Any
@@ -25,11 +26,20 @@ def shown_name(cls: type) -> str:
 
 
 def first_line(cls: type) -> str:
-    """The first sentence or line of a class's own docstring; empty if it has none."""
+    """The first lines of a class's own docstring, as many as its first sentence goes over; empty without one.
+
+    >>> first_line(type("Long", (), {"__doc__": "One sentence\n    over two lines. More.\n\n    Further."}))
+    'One sentence over two lines. More.'
+    """
     text = inspect.cleandoc(vars(cls).get("__doc__") or "")
     if text.startswith(f"{cls.__name__}("):  # written by `dataclass`, not by a person
         return ""
-    return " ".join(text.split("\n\n")[0].split("\n")[0].split())
+    lines: list[str] = []
+    for line in text.split("\n\n")[0].split("\n"):
+        lines.append(line.strip())
+        if re.search(r"[.)](\s|$)", line):
+            break
+    return " ".join(lines)
 
 
 def kind(hint: Any, field: dataclasses.Field[Any]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(short_help="Memory devices: list, plot, fit to measurements.")
 def command() -> None:
     """Memory devices of crossbars: what there is, how they answer to pulses, and fits to measured curves.
 
@@ -40,7 +40,7 @@ def list_command() -> None:
     click.echo("\nAll options of one of them: rheobase show NAME")
 
 
-@command.command("plot")
+@command.command("plot", short_help="Draw how devices answer to pulses.")
 @click.argument("names", metavar="DEVICE...", nargs=-1, required=True)
 @click.option(
     "--out",

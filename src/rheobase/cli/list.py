@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 def command(room: str | None) -> None:
     """List what there is: tasks, neurons, rules, surrogates, ...
 
-    ROOM shows one kind only: tasks, encoders, networks, neurons, surrogates, rules, losses,
-    decoders, regularisers. Plug-ins are listed with the rest.
+    ROOM (tasks, neurons, rules, losses, devices, ...) shows one kind only. Plug-ins are listed with the rest.
     """
     from rheobase.cli.rooms import room as find_room
     from rheobase.cli.rooms import rooms

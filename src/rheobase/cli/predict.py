@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@click.command()
+@click.command(short_help="Say what a trained network makes of a file.")
 @click.argument("run", type=RUN)
 @click.argument("input", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @which

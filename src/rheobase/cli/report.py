@@ -9,7 +9,7 @@ import click
 from rheobase.cli.folders import RUN
 
 
-@click.command()
+@click.command(short_help="Write the report of a run, or compare runs.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=RUN)
 def command(runs: tuple[Path, ...]) -> None:
     """Write report.html of one run, or compare several runs in a table (Markdown).

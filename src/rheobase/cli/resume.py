@@ -9,7 +9,7 @@ import click
 from rheobase.cli.folders import RUN
 
 
-@click.command()
+@click.command(short_help="Go on with a run that was stopped.")
 @click.argument("run", type=RUN)
 @click.option("--no-progress", is_flag=True, help="No progress bar.")
 def command(run: Path, no_progress: bool) -> None:

@@ -10,7 +10,7 @@ import click
 from rheobase.cli.folders import RUN, selected, which
 
 
-@click.command()
+@click.command(short_help="Study a trained network on crossbars.")
 @click.argument("what", type=click.Choice(["retention", "faults", "wires"]))
 @click.argument("run", type=RUN)
 @click.option(

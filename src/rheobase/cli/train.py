@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from rheobase.workers import Workers
 
 
-@click.command(cls=Planned)
+@click.command(cls=Planned, short_help="Train a network on a task, or as an experiment file says.")
 @click.argument("task", metavar="[TASK|FILE.toml]", required=False)
 @click.option(
-    "--recipe", metavar="NAME", help="Recipe of the task: which choices to start from [default default]."
+    "--recipe",
+    metavar="NAME",
+    help="Recipe of the task, the choices to start from [default: the one named default].",
 )
 @click.option(
     "--experiment", "file", metavar="FILE", help="Experiment file (TOML) to start from, in place of TASK."
