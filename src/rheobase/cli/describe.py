@@ -28,8 +28,8 @@ def shown_name(cls: type) -> str:
 def first_line(cls: type) -> str:
     """The first lines of a class's own docstring, as many as its first sentence goes over; empty without one.
 
-    >>> first_line(type("Long", (), {"__doc__": "One sentence\n    over two lines. More.\n\n    Further."}))
-    'One sentence over two lines. More.'
+    >>> first_line(type("Long", (), {"__doc__": "One sentence" + chr(10) + "over two lines." + chr(10) + "More."}))
+    'One sentence over two lines.'
     """
     text = inspect.cleandoc(vars(cls).get("__doc__") or "")
     if text.startswith(f"{cls.__name__}("):  # written by `dataclass`, not by a person
