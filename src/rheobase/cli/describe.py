@@ -28,7 +28,8 @@ def shown_name(cls: type) -> str:
 def first_line(cls: type) -> str:
     """The first lines of a class's own docstring, as many as its first sentence goes over; empty without one.
 
-    >>> first_line(type("Long", (), {"__doc__": "One sentence" + chr(10) + "over two lines." + chr(10) + "More."}))
+    >>> told = "One sentence" + chr(10) + "over two lines." + chr(10) + "More."
+    >>> first_line(type("Long", (), {"__doc__": told}))
     'One sentence over two lines.'
     """
     text = inspect.cleandoc(vars(cls).get("__doc__") or "")
