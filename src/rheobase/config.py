@@ -37,7 +37,14 @@ def option(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> T:
-    """A field of a `Config` with its default, unit, bounds (`above` excludes its end) and help."""
+    """A field of a `Config` with its default, unit, bounds (`above` excludes its end) and help.
+
+    >>> class Pump(Config):
+    ...     cycles: int = option(default=3, at_least=1, help="how often it runs")
+    >>> Pump(cycles=0)
+    Traceback (most recent call last):
+    ValueError: Pump.cycles: got 0, wanted at least 1
+    """
     bounds = {"above": above, "at_least": at_least, "at_most": at_most}
     metadata = {"help": help, "unit": unit, **bounds}
     return dataclasses.field(default=default, metadata=metadata)
@@ -52,7 +59,13 @@ def parameter(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Any:
-    """A number that may also be one value per neuron (a tensor `[N]`), and may be trained."""
+    """A number that may also be one value per neuron (a tensor `[N]`), and may be trained.
+
+    >>> class Leak(Config):
+    ...     tau: Any = parameter(default=20.0, unit="ms", above=0, help="time constant")
+    >>> Leak(tau=[10.0, 20.0]).tau
+    tensor([10., 20.])
+    """
     bounds = {"above": above, "at_least": at_least, "at_most": at_most}
     metadata = {"help": help, "unit": unit, "parameter": True, **bounds}
     return dataclasses.field(default=default, metadata=metadata)
@@ -64,6 +77,11 @@ class Config:
 
     A field whose annotation is itself a `Config` is nested: it is given as an object, as a name,
     or as a table `{"name": ..., option: value}`.
+
+    >>> class Valve(Config):
+    ...     width: float = option(default=2.0, unit="cm", above=0, help="its opening")
+    >>> Valve().replace(width=3).to_dict()
+    {'name': 'valve', 'width': 3.0}
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -39,7 +39,11 @@ class Surrogate(Config, ABC):
 
 
 class FastSigmoid(Surrogate):
-    """1 / (1 + slope |x|)^2 (SuperSpike: Zenke & Ganguli, Neural Computation 30, 2018)."""
+    """1 / (1 + slope |x|)^2 (SuperSpike: Zenke & Ganguli, Neural Computation 30, 2018).
+
+    >>> FastSigmoid(slope=10.0).derivative(0.1)
+    0.25
+    """
 
     slope: float = option(default=25.0, above=0, help="steepness; larger is narrower")
 
@@ -52,7 +56,11 @@ class FastSigmoid(Surrogate):
 
 
 class Triangular(Surrogate):
-    """damping max(0, 1 - |x| / width) (Bellec et al., NeurIPS 2018 and Nature Comm. 11, 2020)."""
+    """damping max(0, 1 - |x| / width) (Bellec et al., NeurIPS 2018 and Nature Comm. 11, 2020).
+
+    >>> Triangular(damping=0.5).derivative(0.5)
+    0.25
+    """
 
     damping: float = option(default=0.3, above=0, help="height of the triangle (gamma)")
     width: float = option(default=1.0, above=0, help="half width of the triangle")
@@ -66,7 +74,11 @@ class Triangular(Surrogate):
 
 
 class Arctan(Surrogate):
-    """(alpha / 2) / (1 + (pi alpha x / 2)^2) (Fang et al., ICCV 2021; snnTorch's default)."""
+    """(alpha / 2) / (1 + (pi alpha x / 2)^2) (Fang et al., ICCV 2021; snnTorch's default).
+
+    >>> Arctan(alpha=2.0).derivative(0.0)
+    1.0
+    """
 
     alpha: float = option(default=2.0, above=0, help="steepness; larger is narrower")
 
@@ -79,7 +91,11 @@ class Arctan(Surrogate):
 
 
 class Sigmoid(Surrogate):
-    """Derivative of the logistic function, slope s(1 - s) with s = 1 / (1 + e^(-slope x))."""
+    """Derivative of the logistic function, slope s(1 - s) with s = 1 / (1 + e^(-slope x)).
+
+    >>> Sigmoid(slope=4.0).derivative(0.0)
+    1.0
+    """
 
     slope: float = option(default=4.0, above=0, help="steepness; larger is narrower")
 
@@ -93,7 +109,11 @@ class Sigmoid(Surrogate):
 
 
 class Gaussian(Surrogate):
-    """Density of the normal distribution (Yin, Corradi & Bohte, Nature Machine Int. 3, 2021)."""
+    """Density of the normal distribution (Yin, Corradi & Bohte, Nature Machine Int. 3, 2021).
+
+    >>> round(Gaussian(sigma=0.4).derivative(0.0), 4)  # 1 / (0.4 sqrt(2 pi))
+    0.9974
+    """
 
     sigma: float = option(default=0.4, above=0, help="standard deviation")
 
@@ -106,7 +126,11 @@ class Gaussian(Surrogate):
 
 
 class Boxcar(Surrogate):
-    """Height 1 / (2 width) for |x| < width, else 0: the straight-through window."""
+    """Height 1 / (2 width) for |x| < width, else 0: the straight-through window.
+
+    >>> Boxcar(width=0.25).derivative(0.1), Boxcar(width=0.25).derivative(0.3)
+    (2.0, 0.0)
+    """
 
     width: float = option(default=0.5, above=0, help="half width of the window")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from rheobase.cli.planned import Planned, experiment_changes, need_task, parse_seeds
+from rheobase.cli.planned import Planned, experiment_changes, need_task, parse_seeds, starts
 
 if TYPE_CHECKING:
     from rheobase.cli.choices import Plan
@@ -87,17 +87,9 @@ class Compare(Planned):
 
 
 @click.command(cls=Compare, short_help="Train one network under several learning rules.")
-@click.argument("task", metavar="[TASK|FILE.toml]", required=False)
+@starts
 @click.option(
     "--rules", metavar="NAME[:OPTION=VALUE,...],...", help="The learning rules, with options of theirs."
-)
-@click.option(
-    "--recipe",
-    metavar="NAME",
-    help="Recipe of the task, the choices to start from [default: the one named default].",
-)
-@click.option(
-    "--experiment", "file", metavar="FILE", help="Experiment file (TOML) to start from, in place of TASK."
 )
 @click.option(
     "--out",

@@ -7,7 +7,7 @@ then called with the plan, the options by table, and their values.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -91,6 +91,20 @@ def experiment_changes(plan: Plan, groups: Sequence[Group], given: dict[str, Any
             items = told.get(name, part)
             told[name] = tuple(p.replace(dt=given["dt"]) if hasattr(p, "dt") else p for p in items)
     return told
+
+
+def starts(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What names the experiment to start from: a task with a recipe, or a file."""
+    task = click.argument("task", metavar="[TASK|FILE.toml]", required=False)
+    recipe = click.option(
+        "--recipe",
+        metavar="NAME",
+        help="Recipe of the task, the choices to start from [default: the one named default].",
+    )
+    file = click.option(
+        "--experiment", "file", metavar="FILE", help="Experiment file (TOML) to start from, in place of TASK."
+    )
+    return task(recipe(file(command)))
 
 
 def need_task(given: dict[str, Any]) -> None:

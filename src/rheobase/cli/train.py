@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rheobase.cli.planned import Planned, experiment_changes, need_task, parse_seeds
+from rheobase.cli.planned import Planned, experiment_changes, need_task, parse_seeds, starts
 
 if TYPE_CHECKING:
     from rheobase.cli.choices import Plan
@@ -21,15 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Planned, short_help="Train a network on a task, or as an experiment file says.")
-@click.argument("task", metavar="[TASK|FILE.toml]", required=False)
-@click.option(
-    "--recipe",
-    metavar="NAME",
-    help="Recipe of the task, the choices to start from [default: the one named default].",
-)
-@click.option(
-    "--experiment", "file", metavar="FILE", help="Experiment file (TOML) to start from, in place of TASK."
-)
+@starts
 @click.option(
     "--out",
     metavar="FOLDER",

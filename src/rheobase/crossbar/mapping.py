@@ -100,7 +100,12 @@ class DifferentialPair(WeightMapping):
 
 
 class Offset(WeightMapping):
-    """One cell per weight; the middle of its range, which stands for 0, is subtracted digitally."""
+    """One cell per weight; the middle of its range, which stands for 0, is subtracted digitally.
+
+    >>> import torch
+    >>> Offset().encode(torch.tensor([[0.5]]), largest=1.0).flatten().tolist()
+    [0.75]
+    """
 
     def encode(self, weight: Tensor, largest: float, signs: Tensor | None = None) -> Tensor:
         return (0.5 + (weight / largest).clamp(-1.0, 1.0) / 2).unsqueeze(0)
@@ -136,7 +141,13 @@ class ReferenceColumn(WeightMapping):
 
 
 class OneSigned(WeightMapping):
-    """One cell per weight whose sign is known: half the devices where neurons keep Dale's law."""
+    """One cell per weight whose sign is known: half the devices where neurons keep Dale's law.
+
+    >>> import torch
+    >>> weight, signs = torch.tensor([[0.5, -0.25]]), torch.tensor([1.0, -1.0])
+    >>> OneSigned().encode(weight, largest=1.0, signs=signs).flatten().tolist()
+    [0.5, 0.25]
+    """
 
     wants_signs: ClassVar[bool] = True
 

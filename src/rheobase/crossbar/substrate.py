@@ -69,7 +69,11 @@ class Substrate(Config, ABC):
 
 
 class Ideal(Substrate):
-    """Weights are numbers."""
+    """Weights are numbers.
+
+    >>> Ideal().title
+    'ideal'
+    """
 
     @property
     def title(self) -> str:

@@ -17,6 +17,10 @@ class Group(NamedTuple):
         name: Stands before the names of its state variables ("name.v"); "" for a layer's only group.
         neuron: The model; parameters that are tensors (one number, or one per neuron) get gradients.
         size: The number of neurons.
+
+    >>> from rheobase.neurons.lif import LIF
+    >>> Group("regular", LIF(), 120).columns
+    120
     """
 
     name: str

@@ -35,6 +35,9 @@ class Rewiring(NamedTuple):
     Attributes:
         l1: How strongly connections are drawn towards zero, in units of the gradient.
         temperature: Variance of the noise on their strength, per step and learning rate, over 2.
+
+    >>> Rewiring(l1=0.1)
+    Rewiring(l1=0.1, temperature=0.0)
     """
 
     l1: float = 0.01

@@ -191,6 +191,9 @@ class Regime(NamedTuple):
         mean: Mean of the membranes.
         recurrent_share: The part of mean and variance that recurrent connections bring about.
         recurrent_rate: The firing rate in Hz that is assumed for that.
+
+    >>> Regime(xi=1.5).xi
+    1.5
     """
 
     xi: float = 2.0

@@ -25,6 +25,12 @@ class Record:
         output: What the last layer emitted at each step, `[T, B, N]`.
         signals: The signals asked for, by "layer.spikes" or "layer.<state variable>", `[T, B, N]`.
         state: The final state per layer that has one; pass it back in to go on.
+
+    >>> from rheobase.layers.neurons import Neurons
+    >>> from rheobase.neurons.lif import LIF
+    >>> record = Network(hidden=Neurons(LIF()))(torch.ones(5, 2, 3), record=["hidden.v"])
+    >>> record.output.shape, record["hidden.v"].shape, record.state["hidden"]["v"].shape
+    (torch.Size([5, 2, 3]), torch.Size([5, 2, 3]), torch.Size([2, 3]))
     """
 
     output: Tensor
