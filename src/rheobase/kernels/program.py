@@ -18,7 +18,8 @@ from rheobase.kernels.cache import Kernel
 from rheobase.kernels.fused_source import backward_into_source, forward_into_source
 from rheobase.kernels.jacobian import Jacobian, linearised, varying
 from rheobase.kernels.saved import choose_saved
-from rheobase.kernels.source import Incoming, Layout, backward_source, forward_source
+from rheobase.kernels.sequence_source import backward_source, forward_source
+from rheobase.kernels.source import Incoming, Layout
 from rheobase.kernels.trace import Trace, fingerprint, trace
 from rheobase.neurons.base import Neuron
 from rheobase.registry import name_of

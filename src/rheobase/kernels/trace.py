@@ -21,7 +21,6 @@ from rheobase.neurons.base import Neuron, State
 
 #: Operators of one or two numbers, by name; conditions are those in `BOOLEAN`.
 BOOLEAN = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"})
-INPUTS = frozenset({"const", "param", "state", "input", "seed"})
 
 
 class TraceError(TypeError):

@@ -198,11 +198,7 @@ def _model(s: Summary) -> list[Fact]:
 
 def _sections(run: Run) -> tuple[Section, ...]:
     seen = run.inspection
-    absent = (
-        ""
-        if seen
-        else "Not in this run folder: the trained network has not been inspected on the test set yet."
-    )
+    absent = "" if seen else _NOT_INSPECTED
     curves = curve_plots(run) + cosine_plots(run)
     rates = rate_plots(run)
     results = confusion_plots(seen) + answer_plots(seen) if seen else ()
