@@ -221,7 +221,7 @@ class Randman(SpikesOnManifolds):
                 "sigma": 0.1,
                 "layers": ["dense1", "dense2.weight"],
             },
-            "training": {"epochs": 160, "batch_size": 256, "learning_rate": 0.1, "schedule": "cosine"},
+            "training": {"epochs": 400, "batch_size": 256, "learning_rate": 0.1, "schedule": "cosine"},
         },
     }
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {
