@@ -308,6 +308,21 @@ def test_a_missed_window_calls_for_spikes_before_its_end() -> None:
     )
 
 
+def test_a_margin_ends_windows_earlier_and_no_window_may_vanish() -> None:
+    target = torch.zeros(60, 2, 1, dtype=torch.float64)
+    target[20:40, 0] = target[45:58, 0] = target[50:, 1] = 1.0
+    narrow = torch.zeros_like(target)
+    narrow[20:36, 0] = narrow[45:54, 0] = narrow[50:56, 1] = 1.0  # a window that is cut off ends with it
+    plain, early = ResponseWindows(dt=1.0), ResponseWindows(dt=1.0, margin=4.0)
+    for step in (21, 35, 36, 39, 46, 54, 55, 56, 59):
+        fired = torch.zeros_like(target)
+        fired[step] = 1.0
+        assert early(fired, target) == plain(fired, narrow)
+    assert early(narrow, target) == 0
+    with pytest.raises(ValueError, match=r"margin: got 13 ms, wanted less than the shortest window"):
+        ResponseWindows(dt=1.0, margin=13.0)(torch.zeros_like(target[:, :1]), target[:, :1])
+
+
 @pytest.mark.parametrize("cls", [VanRossum, ResponseWindows])
 def test_losses_of_trains_refuse_labels_and_other_shapes(cls: type[Loss]) -> None:
     with pytest.raises(ValueError, match="got labels, wanted spike trains"):
