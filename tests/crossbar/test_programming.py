@@ -14,8 +14,9 @@ from rheobase.crossbar.devices.base import Device
 from rheobase.crossbar.devices.constant_step import ConstantStep
 from rheobase.crossbar.devices.library import device as named
 from rheobase.crossbar.devices.memtransistor import Memtransistor
+from rheobase.crossbar.devices.soft_bounds import SoftBounds
 from rheobase.crossbar.mapping import DifferentialPair, Offset, OneSigned
-from rheobase.crossbar.programming._transfer import Transfer
+from rheobase.crossbar.programming._transfer import LEAST_FORGETTING, Transfer
 from rheobase.crossbar.programming.accumulate import Accumulate
 from rheobase.crossbar.programming.base import Programming, State
 from rheobase.crossbar.programming.noise_aware import NoiseAware
@@ -60,8 +61,8 @@ def test_every_scheme_moves_weights_where_they_are_wished(scheme: type[Programmi
     placed = placed_on(FINE)
     wish = torch.zeros(20, 30)
     wish[:10], wish[10:15] = 0.05, -0.05
-    # Tiki-Takas pass on a part of what they have read of a part of the columns.
-    whole = {"columns": 1.0, "transfer": 0.5} if issubclass(scheme, Transfer) else {}
+    # Tiki-Takas pass on as much as their cells forget by 4 pulses; these, of one step size, forget nothing.
+    whole = {"transfer": 0.5 / (4 * LEAST_FORGETTING)} if issubclass(scheme, Transfer) else {}
     moved, _ = written(scheme(**whole), placed, wish, times=4)
     assert float(moved[:10].mean()) > 0.01
     assert float(moved[10:15].mean()) < -0.01
@@ -179,8 +180,39 @@ def test_tiki_takas_first_write_to_a_second_array(scheme: Programming) -> None:
     state = scheme.begin(placed)
     scheme.replace(every=1000).write(placed, torch.full((20, 30), 0.1), state, seeded())
     assert torch.equal(placed.parameter.detach(), before)
-    fast = placed.array.mapping.decode(state["fast_g"], 1.0)
-    assert float(fast.mean()) == pytest.approx(0.1, abs=0.005)
+    fast = placed.array.mapping.decode(state["fast_g"] - state["zero"], 1.0)
+    assert float(fast.mean()) == pytest.approx(0.08, abs=1e-6)  # 4 pulses of 0.01 on each cell of a pair
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e-2])
+def test_what_a_fast_array_passes_on_does_not_hang_on_the_size_of_a_step(size: float) -> None:
+    wish = size * torch.randn(100, 80, generator=seeded(1))
+    passed = []
+    for step in (0.002, 0.02):
+        placed = placed_on(ConstantStep(step_up=step, step_down=step), (80, 100))
+        scheme = TikiTaka2(fast=4.0, columns=1.0, transfer=1.0)
+        state = scheme.begin(placed)
+        placed.array.largest.fill_(1e6)  # a sum is worth no pulse then, and shows all that was passed on
+        scheme.write(placed, wish, state, seeded())
+        passed.append(float((state["sum"] * wish).sum() / wish.square().sum()))
+    share = 4 * LEAST_FORGETTING  # what these cells forget by 4 pulses, which comes in at each update
+    assert passed == pytest.approx([share, share], rel=0.05)
+
+
+def test_fast_cells_at_rest_push_nothing_though_their_symmetry_points_differ() -> None:
+    device = SoftBounds(step_up=0.02, step_down=0.02, asymmetry_d2d=0.2)
+    placed = placed_on(device, (30, 20))
+    scheme = TikiTaka(transfer=1.0, columns=1.0)
+    state = scheme.begin(placed)
+    assert float(state["zero"].std()) > 0.02
+    cells = {name.removeprefix("fast_"): value for name, value in state.items() if name.startswith("fast_")}
+    one = torch.ones(state["zero"].shape, dtype=torch.int64)
+    for _ in range(20):  # pulses up and down in turn leave cells where they are
+        cells = dict(device.pulse(device.pulse(cells, one, 0 * one), 0 * one, one))
+    assert float((cells["g"] - state["zero"]).abs().max()) < 0.02
+    change = -placed.parameter.detach().clone()
+    scheme.write(placed, torch.zeros(20, 30), state, seeded())
+    assert float((change + placed.parameter.detach()).abs().max()) == 0.0
 
 
 def test_one_signed_cells_are_written_with_the_sign_of_their_neuron() -> None:

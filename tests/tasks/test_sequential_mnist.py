@@ -55,3 +55,10 @@ def test_rows_are_held_and_cut() -> None:
     assert float(rows[:, 84:].abs().sum()) == 0
     with pytest.raises(ValueError, match="columns: got 20 with the order 'pixels'"):
         SequentialMNIST(order="pixels", columns=20)
+
+
+def test_the_cue_flickers_between_white_and_black() -> None:
+    task = SequentialMNIST(order="pixels", cue=6, flicker=2)
+    sequences, images = task.splits().test.whole().inputs, MNIST().splits().test.whole().inputs
+    assert torch.equal(sequences[:, :784], images.reshape(1000, 784, 1))
+    assert sequences[:, 784:, 0].unique(dim=0).tolist() == [[1, 1, 0, 0, 1, 1]]

@@ -4,8 +4,9 @@
     order "pixels"   784 steps of one grey value, from the top left to the bottom right
 
 Each row or pixel may be shown for several steps, and rows may be cut to the columns in their middle (digits
-lie within 20). After the image come `cue` blank steps. The output counts at the last `answer` steps, or at
-all. Images, splits and baselines (which see the whole image at once) are those of the task `mnist`.
+lie within 20). After the image come `cue` steps, which are black, or flicker between white and black
+(`flicker`): signals that ask for the answer. The output counts at the last `answer` steps, or at all. Images,
+splits and baselines (which see the whole image at once) are those of the task `mnist`.
 
 Le, Jaitly & Hinton, arXiv:1504.00941 (2015); on spiking neurons: Bellec, Salaj, Subramoney, Legenstein &
 Maass, NeurIPS 2018, from whom the recipe "pixels" takes its network (120 LIF and 100 adaptive neurons with
@@ -26,7 +27,7 @@ from rheobase.config import option
 from rheobase.tasks.base import ArrayDataset, Batch, Dataset, Splits, Task
 from rheobase.tasks.mnist import MNIST
 
-#: Neurons of the recipes "srnn": those of the recipe "pixels", in units of their threshold, which keeps all
+#: Neurons of the recipe "srnn": those of the recipe "pixels", in units of their threshold, which keeps all
 #: weights at about 1; with a surrogate that also reaches neurons far from it.
 _SRNN_NEURON: dict[str, Any] = {
     "name": "adaptive_lif",
@@ -67,6 +68,38 @@ _SRNN_ROWS: dict[str, Any] = {
         "schedule": "onecycle",
         "clip_norm": 1.0,
         "augment_pixels": 1,
+    },
+}
+
+_MEMTRANSISTOR: dict[str, Any] = {
+    "name": "crossbar",
+    "device": {"name": "memtransistor", "preset": "memtransistor-5"},
+    "programming": {"name": "write_verify", "rounds": 2},
+    "reach": 3.0,
+}
+
+#: Pixel by pixel. Without signals while the output counts, nothing fires then, and nothing can be learnt: in
+#: the cue, inputs flicker. A threshold of 0.05 makes all weights, the read-out's too, about 0.1, so that one
+#: learning rate suits all.
+_PIXEL_NEURON: dict[str, Any] = {"name": "adaptive_lif", "preset": "lsnn", "threshold": 0.05}
+_SRNN_PIXELS: dict[str, Any] = {
+    "task": {"order": "pixels", "cue": 56, "flicker": 4, "answer": 56},
+    "encoder": {"name": "threshold_crossing", "levels": 40},
+    "network": {
+        **_SRNN_NETWORK,
+        "adaptive_neuron": {**_PIXEL_NEURON, "beta": 9.0},
+        "gain": 1.0,
+    },
+    "neuron": {**_PIXEL_NEURON, "beta": 0.0},
+    "readout": {"name": "leaky_integrator"},
+    "loss": {"name": "cross_entropy_mean"},
+    "decoder": {"name": "membrane_mean", "window": 56},
+    "training": {
+        "epochs": 16,
+        "batch_size": 32,
+        "learning_rate": 1e-2,
+        "schedule": "onecycle",
+        "clip_norm": 1.0,
     },
 }
 
@@ -148,12 +181,7 @@ class SequentialMNIST(Task):
         # largest initial weight (else a third of the weights end at their bound), and two rounds per write.
         "srnn_memtransistor": {
             **_SRNN_ROWS,
-            "substrate": {
-                "name": "crossbar",
-                "device": {"name": "memtransistor", "preset": "memtransistor-5"},
-                "programming": {"name": "write_verify", "rounds": 2},
-                "reach": 3.0,
-            },
+            "substrate": _MEMTRANSISTOR,
         },
         # By spikes alone: all but the read-out stays as drawn, and that learns from a teacher's spikes.
         # Chosen on 800 of the training digits: an input and connections among neurons that matter more, a
@@ -170,23 +198,9 @@ class SequentialMNIST(Task):
                 "schedule": "onecycle",
             },
         },
-        # The recipe "srnn" pixel by pixel (not tuned, nor run to an end).
-        "srnn_pixels": {
-            "task": {"order": "pixels", "cue": 56, "answer": 56},
-            "encoder": {"name": "threshold_crossing", "levels": 40},
-            "network": _SRNN_NETWORK,
-            "neuron": {**_SRNN_NEURON, "beta": 0.0},
-            "readout": {"name": "leaky_integrator"},
-            "loss": {"name": "cross_entropy_mean"},
-            "decoder": {"name": "membrane_mean", "window": 56},
-            "training": {
-                "epochs": 8,
-                "batch_size": 32,
-                "learning_rate": 5e-3,
-                "schedule": "cosine",
-                "clip_norm": 1.0,
-            },
-        },
+        # The same network pixel by pixel.
+        "srnn_pixels": _SRNN_PIXELS,
+        "srnn_pixels_memtransistor": {**_SRNN_PIXELS, "substrate": _MEMTRANSISTOR},
     }
 
     order: Literal["rows", "pixels"] = option(default="rows", help="what is seen at a step")
@@ -195,6 +209,12 @@ class SequentialMNIST(Task):
         default=28, at_least=1, at_most=28, unit="px", help="columns that are seen, in the middle (rows only)"
     )
     cue: int = option(default=0, at_least=0, unit="steps", help="blank steps after the image")
+    flicker: int | None = option(
+        default=None,
+        at_least=1,
+        unit="steps",
+        help="in the cue, white and black take turns, for so many steps each (all black if none)",
+    )
     answer: int | None = option(
         default=None,
         at_least=1,
@@ -252,6 +272,9 @@ class SequentialMNIST(Task):
         sequences = rows if self.order == "rows" else rows.reshape(len(images), 784, 1)
         sequences = sequences.repeat_interleave(self.hold, 1)
         sequences = functional.pad(sequences, (0, 0, 0, self.cue))
+        if self.flicker is not None:
+            white = torch.arange(self.cue) // self.flicker % 2 == 0
+            sequences[:, sequences.shape[1] - self.cue :][:, white] = 1.0
         if self.answer is None:
             return ArrayDataset(sequences, whole.targets)
         return _AnswerAtTheEnd(sequences, whole.targets, self.answer)

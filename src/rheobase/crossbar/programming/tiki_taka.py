@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from rheobase.crossbar.array import Placed
-from rheobase.crossbar.programming._transfer import Transfer, drawn
-from rheobase.crossbar.programming.base import State, apply
+from rheobase.crossbar.programming._transfer import Transfer, whole_numbers
+from rheobase.crossbar.programming.base import State, apply, in_steps
 
 
 class TikiTaka(Transfer):
@@ -32,4 +32,5 @@ class TikiTaka(Transfer):
         array = placed.array
         wish = torch.zeros_like(read)
         wish[:, chosen] = self.transfer * read[:, chosen]
-        apply(array, drawn(array, array.spread(wish), self.length, generator), generator)
+        steps = in_steps(array, array.spread(wish), "nominal")
+        apply(array, whole_numbers(steps, self.length, generator), generator)

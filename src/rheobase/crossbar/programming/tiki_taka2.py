@@ -16,15 +16,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from rheobase.config import option
 from rheobase.crossbar.array import Placed
 from rheobase.crossbar.programming._transfer import Transfer
-from rheobase.crossbar.programming.base import State, apply, in_steps, turned, weight_of
+from rheobase.crossbar.programming.base import State, Steps, apply, in_steps, step_sizes, turned, weight_of
 
 
 class TikiTaka2(Transfer):
     """A fast array, transferred by way of a digital sum."""
 
     digital: ClassVar[str] = "one number per weight (the sum), and a second array"
+
+    steps: Steps = option(
+        default="present", help="how sums are counted: by one step size, or the present one"
+    )
 
     def _begin(self, placed: Placed) -> State:
         return {**super()._begin(placed), "sum": torch.zeros_like(placed.parameter.detach()).flatten(1)}
@@ -35,7 +40,7 @@ class TikiTaka2(Transfer):
         array, total = placed.array, state["sum"]
         total[:, chosen] += self.transfer * read[:, chosen]
         due = turned(array, array.spread(total), state["updates"] // self.every)
-        pulses = in_steps(array, due, "nominal").trunc().clamp(-1, 1)
-        rise, fall = array.device.typical_steps()
+        pulses = in_steps(array, due, self.steps).trunc().clamp(-1, 1)
+        rise, fall = step_sizes(array, self.steps)
         total -= weight_of(array, pulses * torch.where(pulses > 0, rise, fall))
         apply(array, pulses, generator)
