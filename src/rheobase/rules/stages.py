@@ -81,10 +81,10 @@ def stages(
     >>> from rheobase.neurons.lif import LIF
     >>> from rheobase.layers.neurons import Neurons
     >>> net = Network(a=Dense(4, 8), hidden=Neurons(LIF()), b=Dense(8, 2), out=Neurons(LIF()))
-    >>> stages(net, "mine", (Delayed,))
+    >>> stages(net, "mine", (Delayed,))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: mine: got the layer 'a' (Dense), wanted Delayed in front of each layer of neurons
+    ValueError: mine: got the layer 'a' (Dense), wanted Delayed in front of each layer of ...
     >>> net = Network(a=Dense(4, 8), hidden=Neurons(LIF()), b=Dense(8, 2), out=Neurons(LIF()))
     >>> [(stage.source, stage.name, stage.readout) for stage in stages(net, "mine")]
     [('a', 'hidden', False), ('b', 'out', True)]
@@ -92,7 +92,10 @@ def stages(
     kinds = " or ".join(kind.__name__ for kind in connections)
 
     def refuse(name: str, module: nn.Module, wanted: str) -> NoReturn:
-        raise ValueError(f"{rule}: got the layer '{name}' ({type(module).__name__}), wanted {wanted}")
+        raise ValueError(
+            f"{rule}: got the layer '{name}' ({type(module).__name__}), wanted {wanted}; "
+            "bptt trains networks of any form"
+        )
 
     found: list[Stage] = []
     before: list[tuple[str, nn.Module]] = []

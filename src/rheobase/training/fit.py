@@ -111,7 +111,12 @@ def _train(trainer: Trainer, log: MetricsLog, progress: bool, notes: list[str]) 
         for note in notes:
             console.warn(note)
         if trainer.place.step:
-            console.say(f"going on after step {trainer.place.step} of {trainer.steps}")
+            done = trainer.place.step >= trainer.steps
+            console.say(
+                f"trained to the end, step {trainer.place.step}, before; evaluated again"
+                if done
+                else f"going on after step {trainer.place.step} of {trainer.steps}"
+            )
         with Board(run, trainer.place.step) if first else NoBoard() as board:
             trainer.run(Journal(run, log, board, console, trainer.clock))
     summary = _conclude(trainer) if first else None
