@@ -28,6 +28,7 @@ class Neurons(Population, NeuronLayer):
     Shape: `[T, B, N] -> [T, B, N]`; see `Run` for what comes with it. Models with P inputs take
     `[T, B, P * N]`, one input after the other (see `rheobase.neurons.base.Neuron.inputs`).
 
+    >>> import torch
     >>> from rheobase.neurons.lif import LIF
     >>> layer = Neurons(LIF(), trainable=["tau_m"], size=3)
     >>> output, state, traces = layer(torch.ones(10, 2, 3), record=["v"])
