@@ -54,32 +54,30 @@ class Loss(Config, ABC):
 
         Raises `ValueError` for a loss that needs every step, and for targets as the loss itself does.
         """
-        return self._reduced(reduced, self._checked_reduced(reduced, target))
+        return self._reduced(reduced, self._checked(reduced[None], target))
 
     def of_members(self, reduced: Tensor, target: Tensor) -> Tensor:
         """`from_reduced` of each network of a population: `[P]` from `[P, B, C]`, to the same bits."""
-        return self._of_members(reduced, self._checked_reduced(reduced[0], target))
-
-    def _checked_reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
-        if self.reduction is None:
-            raise ValueError(f"{type(self).__name__}: got a reduced signal, wanted all steps [T, B, C]")
-        return self._checked(reduced[None], target)
+        return self._of_members(reduced, self._checked(reduced[:1], target))
 
     def _of_members(self, reduced: Tensor, target: Tensor) -> Tensor:
         """`of_members` of what was checked."""
         return torch.stack([self._reduced(one, target) for one in reduced.contiguous()])
 
     def _reduced(self, reduced: Tensor, target: Tensor) -> Tensor:
-        """`from_reduced` of what was checked; for losses with a `reduction`."""
-        raise NotImplementedError(type(self).__name__)
+        """`from_reduced` of what was checked; losses with a `reduction` have their own."""
+        raise ValueError(f"{type(self).__name__}: got a reduced signal, wanted all steps [T, B, C]")
 
     @abstractmethod
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
         """The loss of a signal and a target (int64 if labels) that were checked."""
 
     def _masked(self, signal: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        """`_loss` over the steps that count; for losses that are `stepwise`."""
-        raise NotImplementedError(type(self).__name__)
+        """`_loss` over the steps that count; losses that are `stepwise` have their own."""
+        raise ValueError(
+            f"{type(self).__name__}: got a mask of the steps that count, and does not compare step by step; "
+            "choose cross_entropy_mean for classes, or mean_squared_error for values"
+        )
 
     def _checked(self, signal: Tensor, target: Tensor) -> Tensor:
         """The target (int64 if labels), if it fits the signal."""
@@ -92,11 +90,6 @@ class Loss(Config, ABC):
 
     def _check_mask(self, signal: Tensor, mask: Tensor) -> None:
         who = type(self).__name__
-        if not self.stepwise:
-            raise ValueError(
-                f"{who}: got a mask of the steps that count, and does not compare step by step; choose "
-                "cross_entropy_mean for classes, or mean_squared_error for values"
-            )
         if mask.dtype != torch.bool or mask.shape != signal.shape[:2]:
             raise ValueError(
                 f"{who}: got a mask of {mask.dtype} and shape {tuple(mask.shape)} for a signal of shape "
