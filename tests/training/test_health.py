@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from rheobase.training.errors import DivergedError
+from rheobase.training.experiment import Experiment
+from rheobase.training.fit import fit
 from rheobase.training.health import HealthMonitor
 from rheobase.training.tally import Tally
 
@@ -104,3 +108,38 @@ def test_state_roundtrip() -> None:
     other.restore(monitor.state())
     assert other.step(31.0, 0.1, 3) == []
     assert other.state() == monitor.state()
+
+
+def test_unreached() -> None:
+    layer = torch.nn.Linear(2, 2)
+    monitor = HealthMonitor(1.0, math.log(3), trained=["weight", "bias"])
+    for step in range(2):
+        layer.bias.grad = torch.tensor([0.0, 1.0]) * (step == 0)  # once in an epoch is enough
+        layer.weight.grad = torch.zeros(2, 2)
+        monitor.directions(layer)
+    assert HealthMonitor(1.0, 1.0, trained=["weight"]).state()["unreached"] == ["weight"]
+    assert monitor.state()["unreached"] == ["weight"]
+    assert kinds(monitor, tally()) == [("unreached", "weight")]
+    layer.weight.grad = torch.eye(2)
+    monitor.directions(layer)
+    assert kinds(monitor, tally()) == [("unreached", "bias")]  # each epoch on its own
+
+
+@pytest.mark.parametrize(("truncation", "unreached"), [(1, {"dense1.weight", "hidden1.weight"}), (2, set())])
+def test_errors_of_one_step_do_not_reach_late_neurons(
+    truncation: int, unreached: set[str], tmp_path: Path
+) -> None:
+    tables = {
+        "network": {"name": "recurrent", "hidden": [20], "bias": False},
+        "neuron": {"name": "lif", "timing": "late", "threshold": 0.2},
+        "readout": {"name": "leaky_integrator"},
+        "loss": {"name": "cross_entropy_mean"},
+        "decoder": {"name": "membrane_mean"},
+        "encoder": {"steps": 6},
+        "rule": {"truncation": truncation},
+        "training": {"epochs": 1, "threads": 1},
+    }
+    fit(Experiment.from_recipe("digits", overrides=tables), tmp_path / "run", progress=False)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    found = {line["layer"] for line in lines if line.get("health") == "unreached"}
+    assert found == unreached

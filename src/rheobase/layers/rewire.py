@@ -11,7 +11,9 @@ constant: the "hard" variant, algorithm 1 of Bellec, Kappel, Maass & Legenstein,
 sparse deep networks", ICLR 2018. (A connection that is exactly at zero goes dormant here, as one below does.)
 
 Signs are those of the presynaptic neurons where these are given, else one per connection, drawn at random.
-What the optimizer remembers of a connection (momentum) is forgotten where one goes dormant or is drawn.
+What the optimizer remembers of a connection (momentum) is forgotten where one goes dormant or is drawn. An
+optimizer that keeps weights somewhere else than in its parameters (`Follows`) says what they are meant to be,
+and is told of the change.
 
 Not modelled: the paper's soft variant, in which dormant connections move on and their number varies.
 """
@@ -19,11 +21,24 @@ Not modelled: the paper's soft variant, in which dormant connections move on and
 from __future__ import annotations
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from rheobase.layers.connection import Constraint, constraint_of, trained_weight
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """An optimizer that keeps weights somewhere else too (such as on an array, which it writes to)."""
+
+    def meant(self, parameter: Tensor) -> Tensor:
+        """What this parameter is meant to be, as far as the optimizer knows: that is rewired."""
+
+    def rewired(self, parameter: Tensor, before: Tensor) -> None:
+        """Follow a rewiring of what was meant `before`: new connections are in the mask, with a weight of
+        zero."""
 
 
 @torch.no_grad()
@@ -55,21 +70,26 @@ def rewire(
     for name, layer in module.named_modules():
         constraint, original = constraint_of(layer), trained_weight(layer)
         if original is not None and constraint is not None and constraint.rewiring is not None:
-            lost, drawn = _rewire(original, constraint, learning_rate, generator)
+            follows = optimizer if isinstance(optimizer, Follows) else None
+            before = original if follows is None else follows.meant(original)
+            after, lost, drawn = _rewire(before, constraint, learning_rate, generator)
+            original.copy_(after)
             _forget(optimizer, original, lost | drawn)
+            if follows is not None:
+                follows.rewired(original, before)
             done[name] = int(lost.sum())
     return done
 
 
 def _rewire(
-    original: Tensor, constraint: Constraint, learning_rate: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """One step of the algorithm; where connections went dormant, and where some were drawn."""
+    weight: Tensor, constraint: Constraint, learning_rate: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of the algorithm: the weights, where connections went dormant, and where some were drawn."""
     rewiring, mask, signs = constraint.rewiring, constraint.mask, constraint.signs
     assert rewiring is not None
     assert mask is not None
     assert signs is not None
-    strength = original * signs
+    strength = weight * signs
     strength -= learning_rate * rewiring.l1
     if rewiring.temperature:
         noise = torch.randn(int(mask.sum()), generator=generator, dtype=strength.dtype)
@@ -82,9 +102,8 @@ def _rewire(
         places = (constraint.possible() & ~kept).flatten().nonzero().flatten()
         chosen = places[torch.randperm(len(places), generator=generator)[:number]]
         drawn.view(-1)[chosen] = True
-    original.copy_(torch.where(kept, strength * signs, 0.0))
     mask.copy_(kept | drawn)
-    return lost, drawn
+    return torch.where(kept, strength * signs, 0.0), lost, drawn
 
 
 def _forget(optimizer: torch.optim.Optimizer, parameter: Tensor, places: Tensor) -> None:

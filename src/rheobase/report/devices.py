@@ -12,6 +12,7 @@ import torch
 from matplotlib import style as matplotlib_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from rheobase.crossbar.devices.base import Device
 from rheobase.crossbar.fitting.curve import Curve
@@ -75,7 +76,7 @@ def save_responses(path: Path, devices: Mapping[str, Device], pulses: int | None
         rows = -(-len(devices) // columns)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for place, (name, device) in zip(axes, devices.items(), strict=False):
-            _draw_response(place, name, response(device, pulses))
+            _draw_response(place, name, _range(device), response(device, pulses))
         for place in axes[len(devices) :]:
             place.set_axis_off()
 
@@ -115,14 +116,22 @@ def save_fit(path: Path, curve: Curve, fit: Fit, title: str) -> None:
     _save(path, (5.2, 3.2), draw)
 
 
-def _draw_response(axes: Axes, name: str, seen: Response) -> None:
+def _range(device: Device) -> str:
+    """The range in words, as "10 nS to 3 µS"."""
+    told = EngFormatter(unit="S")
+    low, high = (told(float(f"{value:.3g}")) for value in (device.g_min, device.g_max))
+    return f"{low} to {high}"
+
+
+def _draw_response(axes: Axes, name: str, span: str, seen: Response) -> None:
     axes.plot(seen.pulses, seen.cells, color=FAINT, lw=0.7)
     half = len(seen.pulses) // 2
     axes.plot(seen.pulses[: half + 1], seen.mean[: half + 1], color=BLUE)
     axes.plot(seen.pulses[half:], seen.mean[half:], color=VERMILION)
     axes.set(title=name, ylim=(-0.25, 1.25))
     axes.set_xlabel("pulses up, then down", color=MUTED)
-    axes.set_ylabel("conductance / range", color=MUTED)
+    axes.set_ylabel("conductance (of the range)", color=MUTED)
+    axes.text(0.98, 0.98, span, transform=axes.transAxes, ha="right", va="top", fontsize=8, color=MUTED)
     grid(axes)
 
 

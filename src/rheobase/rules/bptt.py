@@ -7,7 +7,8 @@ be any function of the recorded signals over all time (a maximum, a count, ...):
 gradients finds the derivative of the loss by each signal, a second goes through the windows one at a
 time and pulls these back. Windows before the first step that the loss asks for (as where the output
 counts at the end of a sequence) have nothing to pull back, and are run through at once. Memory is that
-of K steps, for one more forward pass. With K = 1 this is backpropagation through layers alone.
+of K steps, for one more forward pass. With K = 1 this is backpropagation through layers alone; neurons of the
+timing "late", which fire from the voltage of the step before, are first reached with K = 2.
 
 Werbos, "Backpropagation through time: what it does and how to do it", Proc. IEEE 78 (1990);
 Williams & Peng, Neural Computation 2 (1990) for truncation.

@@ -4,11 +4,12 @@
     exploding   the loss is over 10 x, or the norm of the gradient over 1000 x, that of the first step
     silent      over half of a layer's neurons never fired in an epoch, or its mean rate is below .1 Hz
     saturated   a layer's mean is above .9 spikes per step
+    unreached   a trained parameter got a direction of exactly zero, all through an epoch
     blind       answers differ by less than 1 % of their size between samples (see `training.dependence`)
     one_class   over .9 of an epoch's predictions are one class, and they are not right (classes only)
     stuck       the loss of an epoch (from the second on) is within 1 % of that of a read-out at zero
 
-Losses and gradients are looked at in logged steps, spikes are counted in these, and all weights are
+Losses and directions are looked at in logged steps, spikes are counted in these, and all weights are
 looked at before every checkpoint, so that no checkpoint ever holds a NaN. Each kind of warning is given at
 most once per layer and epoch. The bounds are rules of thumb.
 """
@@ -16,16 +17,18 @@ most once per layer and epoch. The bounds are rules of thumb.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
 
+from rheobase.layers.connection import plain_name
 from rheobase.training.errors import DivergedError
 from rheobase.training.objective import to_hertz
 from rheobase.training.tally import Tally
 
-Health = Literal["nan", "exploding", "silent", "saturated", "blind", "one_class", "stuck"]
+Health = Literal["nan", "exploding", "silent", "saturated", "unreached", "blind", "one_class", "stuck"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +62,25 @@ class HealthMonitor:
         uninformed: The loss of a read-out that stays at zero.
         bounds: When to warn.
         higher_is_better: Of the metric; for classes it is the share of right answers, else of wrong ones.
+        trained: The parameters that the rule gives directions for, by name.
     """
 
     def __init__(
-        self, dt: float, uninformed: float, bounds: Bounds | None = None, *, higher_is_better: bool = True
+        self,
+        dt: float,
+        uninformed: float,
+        bounds: Bounds | None = None,
+        *,
+        higher_is_better: bool = True,
+        trained: Collection[str] = (),
     ) -> None:
         self._dt, self._uninformed, self._higher_is_better = dt, uninformed, higher_is_better
         self._bounds = bounds or Bounds()
         self._first_loss: float | None = None
         self._first_norm: float | None = None
         self._told: set[tuple[str, str]] = set()
+        self._trained = tuple(trained)
+        self._unreached = set(trained)  # in this epoch, so far
 
     def step(self, loss: float, norm: float, step: int) -> list[Finding]:
         """Look at the loss and the gradient's norm of a step.
@@ -94,6 +106,14 @@ class HealthMonitor:
             found.append(Finding("exploding", "", f"{text}; set clip_norm or lower the learning rate"))
         return self._new(found)
 
+    def directions(self, network: nn.Module) -> None:
+        """Look at which parameters the rule gave a direction in this step."""
+        if not self._unreached:
+            return
+        for name, parameter in network.named_parameters():
+            if name in self._unreached and parameter.grad is not None and bool(parameter.grad.any()):
+                self._unreached.discard(name)
+
     def weights(self, network: nn.Module, step: int) -> None:
         """Raise `DivergedError` if a parameter or buffer of the network is not finite."""
         for name, value in network.state_dict().items():
@@ -103,6 +123,8 @@ class HealthMonitor:
     def epoch(self, tally: Tally, epoch: int) -> list[Finding]:
         """Look at the sums of epoch `epoch` (from 1), and be ready for the next one."""
         found = [finding for layer in tally.spikes for finding in self._layer(layer, tally)]
+        found += [self._reach(name) for name in self._trained if name in self._unreached]
+        self._unreached = set(self._trained)
         b = self._bounds
         shares, dependence = tally.predicted(), tally.dependence
         if dependence is not None and dependence < b.blind:  # then that it is one class says nothing more
@@ -143,6 +165,15 @@ class HealthMonitor:
             return [Finding("saturated", layer, f"{layer}: {text}; {remedy}")]
         return []
 
+    def _reach(self, name: str) -> Finding:
+        plain = plain_name(name).removeprefix("layers.")
+        text = f"{plain}: the rule gave it no direction in this epoch, so it does not learn"
+        remedy = (
+            "see that its neurons fire, and that errors come this far (within one step they do not reach "
+            "what made a neuron fire that is of the timing 'late')"
+        )
+        return Finding("unreached", plain, f"{text}; {remedy}")
+
     def _new(self, found: list[Finding]) -> list[Finding]:
         new = [f for f in found if (f.health, f.layer) not in self._told]
         self._told |= {(f.health, f.layer) for f in new}
@@ -150,9 +181,15 @@ class HealthMonitor:
 
     def state(self) -> dict[str, Any]:
         """What must be kept to go on, as plain values."""
-        return {"loss": self._first_loss, "norm": self._first_norm, "told": sorted(self._told)}
+        return {
+            "loss": self._first_loss,
+            "norm": self._first_norm,
+            "told": sorted(self._told),
+            "unreached": sorted(self._unreached),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Set what `state` returned."""
         self._first_loss, self._first_norm = state["loss"], state["norm"]
         self._told = {(health, layer) for health, layer in state["told"]}
+        self._unreached = set(state.get("unreached", ()))  # none in a checkpoint from before there was this

@@ -127,7 +127,12 @@ class Trainer:
         duration = experiment.encoder.output_shape(task.input_shape)[0]
         some = train.batch(torch.arange(min(len(train), experiment.training.batch_size)))
         uninformed = self.objective.uninformed(duration, task.outputs, some)
-        return HealthMonitor(experiment.neuron.dt, uninformed, higher_is_better=task.higher_is_better)
+        return HealthMonitor(
+            experiment.neuron.dt,
+            uninformed,
+            higher_is_better=task.higher_is_better,
+            trained=experiment.rule.trained(self.network),
+        )
 
     # ---- checkpoints
 
@@ -255,6 +260,7 @@ class Trainer:
         if watched:  # before the weights change: a NaN must not reach them
             loss = float(outcome.loss)
             journal.warn(self._health.step(loss, float(norm), step), step)
+            self._health.directions(self.network)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.step()
         keep_within(self._bounded, training.weight_bound)

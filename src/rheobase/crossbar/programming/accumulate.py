@@ -12,7 +12,8 @@ Frontiers in Neuroscience 14 (2020) 406.
 from __future__ import annotations
 
 import functools
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +51,11 @@ class Accumulate(Programming):
 
     def _begin(self, placed: Placed) -> State:
         return {"sum": torch.zeros_like(placed.parameter.detach()), "updates": 0}
+
+    def meant(self, placed: Placed, state: Mapping[str, Any]) -> Tensor:
+        stored: Tensor = placed.array.stored()
+        total: Tensor = state["sum"]
+        return stored.view_as(total) + total
 
     def _write(self, placed: Placed, wish: Tensor, state: State, generator: torch.Generator) -> None:
         array, total = placed.array, state["sum"]

@@ -19,7 +19,7 @@ that).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
@@ -46,6 +46,8 @@ class Programming(Config, ABC):
     room: ClassVar[str] = "rheobase.crossbar.programming"
     #: What it needs beside the array, in words.
     digital: ClassVar[str]
+    #: Whether cells get from one weight to another by pulses.
+    in_place: ClassVar[bool] = True
 
     def begin(self, placed: Placed) -> State:
         """What it keeps for this array.
@@ -77,6 +79,11 @@ class Programming(Config, ABC):
             relieve(placed.array, generator)
         if placed.array.version != before:
             placed.sync()
+
+    def meant(self, placed: Placed, state: Mapping[str, Any]) -> Tensor:
+        """The weight that the array is meant to store, as far as the scheme knows: what it stores, unless
+        there is a digital number that says more."""
+        return placed.array.stored()
 
     def _begin(self, placed: Placed) -> State:
         return {}

@@ -11,7 +11,8 @@ Communications 11 (2020). No pulses are spent; not a way to train in place.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,11 +27,16 @@ class NoiseAware(Programming):
     """Digital weights, seen with noise."""
 
     digital: ClassVar[str] = "one number per weight (the weight itself)"
+    in_place: ClassVar[bool] = False
 
     noise: float = option(default=0.03, at_least=0, help="noise on weights, as a share of the largest")
 
     def _begin(self, placed: Placed) -> State:
         return {"copy": placed.parameter.detach().clone()}
+
+    def meant(self, placed: Placed, state: Mapping[str, Any]) -> Tensor:
+        copy: Tensor = state["copy"]
+        return copy.clone()
 
     def _write(self, placed: Placed, wish: Tensor, state: State, generator: torch.Generator) -> None:
         array, copy = placed.array, state["copy"]

@@ -5,6 +5,12 @@ One step: the torch optimizer moves all parameters. Where a parameter stands on 
 what the array stores is the wish, the scheme writes it, and the parameter becomes what the array stores then.
 Parameters that stand on none (biases, time constants) stay as the optimizer moved them.
 
+Connections that are rewired (DEEP R): the strength that decides is the one that the scheme means (its digital
+copy, or what is stored and the sum that is not written yet), and what rewiring does to it is part of the next
+wish. The cells of a connection that was drawn are written to a weight of zero at once, by write and verify,
+from whatever they held. Those of one that went dormant are left as they are: cells that stand for no
+connection are switched off, each by itself. (A scheme's second array remembers them until it forgets.)
+
 So momentum or Adam's moments, where asked for, are digital numbers per weight; plain SGD has none. Random
 numbers of a step are drawn from a generator seeded with (seed, array, number of the step): the state is all
 in `state_dict`.
@@ -21,9 +27,15 @@ from torch import Tensor
 
 from rheobase.crossbar.array import Placed
 from rheobase.crossbar.programming.base import Programming
+from rheobase.crossbar.programming.verify import write_and_verify
 
 #: In front of what schemes keep, beside what the torch optimizer does.
 _OWN = "write_"
+#: The change by rewiring that is to be part of the next wish.
+_CARRIED = "carried"
+#: How cells of a new connection are brought to zero: rounds, error left alone (of the largest weight), and
+#: pulses per round.
+ERASING, ERASED, MOST = 4, 0.02, 64
 
 
 class PulsedOptimizer(torch.optim.Optimizer):
@@ -83,11 +95,54 @@ class PulsedOptimizer(torch.optim.Optimizer):
             state = own[name]
             number = state.pop("number")
             wish = one.parameter - before[name]
+            if _CARRIED in state:
+                wish += state.pop(_CARRIED)
             one.parameter.copy_(before[name])
             self.programming.write(one, wish, state, self._generator(name, number))
             kept = {f"{_OWN}{key}": value for key, value in state.items()}
             self.state[one.parameter].update({**kept, f"{_OWN}number": number + 1})
         return loss
+
+    @torch.no_grad()
+    def meant(self, parameter: Tensor) -> Tensor:
+        """What a parameter is meant to be: itself, or what the scheme knows of a wish that is not written."""
+        for one in self.placed.values():
+            if one.parameter is parameter:
+                return self._meant(one)
+        return parameter
+
+    @torch.no_grad()
+    def rewired(self, parameter: Tensor, before: Tensor) -> None:
+        """Follow a rewiring (see `rheobase.layers.rewire`): the parameter mirrors the cells again."""
+        for name, one in self.placed.items():
+            if one.parameter is parameter:
+                self._follow(name, one, before)
+
+    def _meant(self, one: Placed) -> Tensor:
+        state = self.state[one.parameter]
+        kept = {name.removeprefix(_OWN): value for name, value in state.items() if name.startswith(_OWN)}
+        meant = self.programming.meant(one, kept).view_as(one.parameter)
+        return meant + kept[_CARRIED] if _CARRIED in kept else meant
+
+    def _follow(self, name: str, one: Placed, before: Tensor) -> None:
+        state, mask = self.state[one.parameter], one.array.mask
+        assert mask is not None
+        drawn = mask & (one.parameter == 0)
+        change = one.parameter - before
+        if self.programming.in_place and bool(drawn.any()):
+            write_and_verify(
+                one.array,
+                torch.zeros_like(one.parameter).flatten(1),
+                self._generator(f"{name}/rewired", state[f"{_OWN}number"]),
+                rounds=ERASING,
+                tolerance=ERASED,
+                most=MOST,
+                only=drawn.flatten(1),
+            )
+        one.sync()
+        carried = state.setdefault(f"{_OWN}{_CARRIED}", torch.zeros_like(one.parameter))
+        change = torch.where(drawn, -self._meant(one), change)
+        carried += torch.where(mask, change, 0.0)
 
     def _taken(self, one: Placed) -> dict[str, Any]:
         """What the scheme keeps for an array, taken out of the state (where the inner optimizer would look

@@ -41,6 +41,7 @@ def write_and_verify(
     tolerance: float,
     most: int,
     turn: int = 0,
+    only: Tensor | None = None,
 ) -> int:
     """Write a weight to an array; the number of rounds used.
 
@@ -52,6 +53,7 @@ def write_and_verify(
         tolerance: Weights that are off by at most this share of the largest are left alone.
         most: Pulses per cell and round.
         turn: Which cell of a pair is first in turn, 0 or 1.
+        only: Which weights to write, bool `[outputs, inputs]`; None for all.
     """
     largest = float(array.largest)
     for done in range(rounds):
@@ -59,6 +61,8 @@ def write_and_verify(
         error = (target - array.mapping.decode(seen, largest, array.signs)).flatten()
         if array.mask is not None:
             error = error * array.mask.flatten()
+        if only is not None:
+            error = error * only.flatten()
         off = (error.abs() > tolerance * largest).nonzero().flatten()
         if not len(off):
             return done

@@ -7,7 +7,8 @@ per round, and it is what programming a trained network uses too (`one_shot`).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,6 +36,10 @@ class WriteVerify(Programming):
 
     def _begin(self, placed: Placed) -> State:
         return {"copy": placed.parameter.detach().clone(), "updates": 0}
+
+    def meant(self, placed: Placed, state: Mapping[str, Any]) -> Tensor:
+        copy: Tensor = state["copy"]
+        return copy.clone()
 
     def _write(self, placed: Placed, wish: Tensor, state: State, generator: torch.Generator) -> None:
         copy = state["copy"]
