@@ -1,4 +1,4 @@
-"""DEEP R on arrays: new connections are written to zero by pulses, the drift of the others adds up to such."""
+"""DEEP R on arrays: new connections are written to zero by pulses, the drift of others adds up to such."""
 
 from __future__ import annotations
 
