@@ -10,7 +10,8 @@ An array of cells is a value that the caller holds: tensors by name (`Cells`), o
     cells = device.pulse(cells, up, down, generator)    # whole numbers of pulses per cell
     g = device.read(cells, generator)                   # as a sensing circuit sees it
 
-A law says what one pulse does on average, `increase` and `decrease`. The rest is common to all, and here:
+A law says what one pulse does on average, `increase` and `decrease`. The rest is common to all (`cells` draws
+them, `trains` applies pulses):
 
     pulse        g <- clip(g +- gain (step + sigma xi), low, high), pulse after pulse
     gain         1 + step_d2d xi +- asymmetry_d2d xi' (or e^(step_d2d xi)), drawn once per cell; never below 0
@@ -34,7 +35,6 @@ temperature.
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -46,8 +46,9 @@ from typing_extensions import Self
 from rheobase.config import Config, option
 from rheobase.crossbar.devices.cells import Cells as Cells
 from rheobase.crossbar.devices.cells import cells_at as cells_at
-from rheobase.crossbar.devices.cells import clip, draw_cells
+from rheobase.crossbar.devices.cells import clip, draw_cells, settled
 from rheobase.crossbar.devices.cells import gain_of as gain_of
+from rheobase.crossbar.devices.trains import pulsed, typical_steps
 from rheobase.registry import catalogue, name_of, unknown
 
 
@@ -154,7 +155,7 @@ class Device(Config, ABC):
         """The cells with these conductances, as if they could simply be set: each within its bounds."""
         low, high = self.bounds(cells)
         placed = clip(g.to(cells["g"].dtype).expand(cells["g"].shape), low, high)
-        return self._settled(cells, placed, placed)
+        return settled(cells, placed, placed)
 
     def program(self, cells: Cells, target: Tensor, generator: torch.Generator | None = None) -> Cells:
         """The cells as the device's own iterative programming leaves them (`place` if it has none)."""
@@ -195,72 +196,7 @@ class Device(Config, ABC):
             up, down: Pulses for each, `[M]`.
             generator: Where noise comes from; None for the mean response.
         """
-        present = cells.get("hidden", self.conductance(cells) if self.drifts else cells["g"])
-        if self.lifetime is not None:
-            keep = 1 - 1 / (self.lifetime * cells.get("persistence", torch.ones((), dtype=present.dtype)))
-            present = self.rest + (present - self.rest) * keep
-        there = cells_at(cells, chosen, present.shape)
-        g = present.flatten().index_select(0, chosen)
-        for counts, rising in ((up, True), (down, False)):
-            counts = counts if "stuck" not in there else torch.where(there["stuck"], 0, counts)
-            some = counts.nonzero().flatten()
-            if len(some) == len(g):
-                g = self._train(g, counts, there, rising, generator)
-            elif len(some):
-                part = cells_at(there, some, g.shape)
-                g = g.index_put((some,), self._train(g[some], counts[some], part, rising, generator))
-        after = present.flatten().index_put((chosen,), g).view_as(present)
-        seen = after
-        if self.write_noise and generator is not None:
-            noise = self.write_noise * torch.randn(g.shape, generator=generator, dtype=g.dtype)
-            noisy = (g + noise).clamp(min=self.unformed_g)
-            seen = cells["g"].flatten().index_put((chosen,), noisy).view_as(present)
-        return self._settled(cells, after, seen)
-
-    def _settled(self, cells: Cells, g: Tensor, seen: Tensor) -> Cells:
-        """The cells with new conductances (those that are stuck keep theirs)."""
-        new = dict(cells)
-        stuck = cells.get("stuck")
-        new["g"] = seen if stuck is None else torch.where(stuck, cells["g"], seen)
-        if "hidden" in cells:
-            new["hidden"] = g if stuck is None else torch.where(stuck, cells["hidden"], g)
-        return new
-
-    def _train(
-        self, g: Tensor, counts: Tensor, cells: Cells, up: bool, generator: torch.Generator | None
-    ) -> Tensor:
-        """g after `counts` (all above 0) pulses of one sign; all arguments one-dimensional."""
-        low, high = self.bounds(cells)
-        quiet = generator is None or not self.noisy
-        solved = self.closed(g, counts, cells, up=up) if quiet or self.noise_at_end else None
-        if solved is not None:
-            if not quiet:
-                noise = torch.randn(g.shape, generator=generator, dtype=g.dtype)
-                solved = solved + self.c2c * counts.to(g.dtype).sqrt() * noise
-            return clip(solved, low, high)
-        done = 0
-        result, place = g, torch.arange(len(g))
-        while len(place):
-            g = clip(g + self._one(g, cells, up, generator), low, high)
-            done += 1
-            left = counts > done
-            if bool(left.all()):
-                continue
-            result = result.index_put((place,), g)
-            keep = left.nonzero().flatten()
-            g, counts, place = g[keep], counts[keep], place[keep]
-            cells = {name: value[keep] if value.dim() else value for name, value in cells.items()}
-            low, high = self.bounds(cells)
-        return result
-
-    def _one(self, g: Tensor, cells: Cells, up: bool, generator: torch.Generator | None) -> Tensor:
-        """The change by one pulse."""
-        step = self.increase(g, cells) if up else self.decrease(g, cells)
-        step = gain_of(cells, up) * step
-        if generator is not None and self.noisy:
-            noise = torch.randn(g.shape, generator=generator, dtype=g.dtype)
-            step = step + self.spread(g, step, cells, up=up) * noise
-        return step if up else -step
+        return pulsed(self, cells, chosen, up, down, generator)
 
     @property
     def noisy(self) -> bool:
@@ -274,7 +210,7 @@ class Device(Config, ABC):
 
     def typical_steps(self) -> tuple[float, float]:
         """The mean change of g by one pulse up and by one down, averaged over the range of a nominal cell."""
-        return _typical_steps(self)
+        return typical_steps(self)
 
     def nominal(self, cells: Cells) -> Cells:
         """What a write circuit knows of cells: nothing of how one differs from another."""
@@ -329,7 +265,7 @@ class Device(Config, ABC):
         def relaxed(g: Tensor) -> Tensor:
             return self.rest + (g - self.rest) * keep
 
-        return self._settled(cells, relaxed(cells.get("hidden", cells["g"])), relaxed(cells["g"]))
+        return settled(cells, relaxed(cells.get("hidden", cells["g"])), relaxed(cells["g"]))
 
     # ---- units and energy
 
@@ -380,12 +316,3 @@ class Device(Config, ABC):
         if name not in cls.presets:
             raise ValueError(unknown(f"preset of {name_of(cls)}", name, cls.presets))
         return cls(**{**cls.presets[name], **changes})
-
-
-@functools.lru_cache(maxsize=64)
-def _typical_steps(device: Device) -> tuple[float, float]:
-    g = torch.linspace(0, 1, 65, dtype=torch.float64)
-    cells = {**device.fresh(g.shape, dtype=torch.float64), "g": g}
-    rises = torch.minimum(device.increase(g, cells), 1 - g)
-    falls = torch.minimum(device.decrease(g, cells), g)
-    return float(rises.mean()), float(falls.mean())

@@ -54,6 +54,16 @@ def _stuck(device: Device, g: Tensor, generator: torch.Generator) -> dict[str, T
     return {"g": torch.where(unformed, device.unformed_g, g), "stuck": lot < high + device.unformed}
 
 
+def settled(cells: Cells, g: Tensor, seen: Tensor) -> Cells:
+    """The cells with new conductances, and what is seen of them; those that are stuck keep theirs."""
+    new = dict(cells)
+    stuck = cells.get("stuck")
+    new["g"] = seen if stuck is None else torch.where(stuck, cells["g"], seen)
+    if "hidden" in cells:
+        new["hidden"] = g if stuck is None else torch.where(stuck, cells["hidden"], g)
+    return new
+
+
 def gain_of(cells: Cells, up: bool) -> Tensor | float:
     """The factor on steps of each cell, or 1."""
     return cells.get("gain_up" if up else "gain_down", 1.0)

@@ -39,7 +39,23 @@ _HIDDEN = ("gain_up", "gain_down", "low", "high", "hidden", "persistence", "stuc
 
 
 class Accumulate(Programming):
-    """Sums of wishes, written once they are whole pulses."""
+    """Sums of wishes, written once they are whole pulses.
+
+    >>> import torch
+    >>> from rheobase.crossbar.array import place
+    >>> from rheobase.crossbar.devices.constant_step import ConstantStep
+    >>> from rheobase.crossbar.mapping import Offset
+    >>> from rheobase.layers.dense import Dense
+    >>> law = ConstantStep(step_up=0.01, step_down=0.01)  # 0.02 of a weight's range of -1 to 1
+    >>> placed = place(Dense(3, 2), law, Offset(), generator=None, largest=1.0)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> scheme = Accumulate()
+    >>> state = scheme.begin(placed)
+    >>> for _ in range(10):
+    ...     scheme.write(placed, torch.full((2, 3), 0.005), state, generator)  # a quarter of a step
+    >>> placed.array.pulses[0, 0].tolist(), round(float(state["sum"][0, 0]), 3)
+    ([[2, 2, 2], [2, 2, 2]], 0.01)
+    """
 
     digital: ClassVar[str] = "one number per weight (the sum)"
 

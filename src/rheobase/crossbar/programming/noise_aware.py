@@ -24,7 +24,22 @@ from rheobase.crossbar.programming.write_verify import hold
 
 
 class NoiseAware(Programming):
-    """Digital weights, seen with noise."""
+    """Digital weights, seen with noise.
+
+    >>> import torch
+    >>> from rheobase.crossbar.array import place
+    >>> from rheobase.crossbar.devices.constant_step import ConstantStep
+    >>> from rheobase.crossbar.mapping import Offset
+    >>> from rheobase.layers.dense import Dense
+    >>> law = ConstantStep(step_up=0.01, step_down=0.01)  # 0.02 of a weight's range of -1 to 1
+    >>> placed = place(Dense(3, 2), law, Offset(), generator=None, largest=1.0)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> scheme = NoiseAware(noise=0.1)
+    >>> state, before = scheme.begin(placed), placed.parameter.detach().clone()
+    >>> scheme.write(placed, torch.full((2, 3), 0.05), state, generator)
+    >>> bool(torch.allclose(state["copy"], before + 0.05)), bool(torch.equal(placed.parameter, state["copy"]))
+    (True, False)
+    """
 
     digital: ClassVar[str] = "one number per weight (the weight itself)"
     in_place: ClassVar[bool] = False

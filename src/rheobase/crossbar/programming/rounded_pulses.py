@@ -17,7 +17,23 @@ from rheobase.crossbar.programming.base import Programming, State, Steps, apply,
 
 
 class RoundedPulses(Programming):
-    """The nearest whole number of pulses, batch by batch."""
+    """The nearest whole number of pulses, batch by batch.
+
+    >>> import torch
+    >>> from rheobase.crossbar.array import place
+    >>> from rheobase.crossbar.devices.constant_step import ConstantStep
+    >>> from rheobase.crossbar.mapping import Offset
+    >>> from rheobase.layers.dense import Dense
+    >>> law = ConstantStep(step_up=0.01, step_down=0.01)  # 0.02 of a weight's range of -1 to 1
+    >>> placed = place(Dense(3, 2), law, Offset(), generator=None, largest=1.0)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> scheme = RoundedPulses()
+    >>> state = scheme.begin(placed)
+    >>> for wish in (0.045, 0.005):  # 2.25 steps, and a quarter of one
+    ...     scheme.write(placed, torch.full((2, 3), wish), state, generator)
+    >>> placed.array.pulses[0, 0].tolist()
+    [[2, 2, 2], [2, 2, 2]]
+    """
 
     digital: ClassVar[str] = "none"
 

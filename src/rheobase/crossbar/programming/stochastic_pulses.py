@@ -22,7 +22,23 @@ from rheobase.kernels.lots import whole_numbers
 
 
 class StochasticPulses(Programming):
-    """Random whole numbers of pulses whose mean is the wish."""
+    """Random whole numbers of pulses whose mean is the wish.
+
+    >>> import torch
+    >>> from rheobase.crossbar.array import place
+    >>> from rheobase.crossbar.devices.constant_step import ConstantStep
+    >>> from rheobase.crossbar.mapping import Offset
+    >>> from rheobase.layers.dense import Dense
+    >>> law = ConstantStep(step_up=0.01, step_down=0.01)  # 0.02 of a weight's range of -1 to 1
+    >>> placed = place(Dense(3, 2), law, Offset(), generator=None, largest=1.0)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> scheme = StochasticPulses()
+    >>> state = scheme.begin(placed)
+    >>> for _ in range(40):
+    ...     scheme.write(placed, torch.full((2, 3), 0.005), state, generator)  # a quarter of a step
+    >>> round(float(placed.array.pulses[0].float().mean()), 1)  # 10 are expected
+    10.2
+    """
 
     digital: ClassVar[str] = "random bits"
 

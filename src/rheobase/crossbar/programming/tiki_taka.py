@@ -22,7 +22,24 @@ from rheobase.crossbar.programming.base import State, apply, in_steps
 
 
 class TikiTaka(Transfer):
-    """A fast array, transferred by stochastic pulses."""
+    """A fast array, transferred by stochastic pulses.
+
+    >>> import torch
+    >>> from rheobase.crossbar.array import place
+    >>> from rheobase.crossbar.devices.soft_bounds import SoftBounds
+    >>> from rheobase.crossbar.mapping import Offset
+    >>> from rheobase.layers.dense import Dense
+    >>> law = SoftBounds(step_up=0.05, step_down=0.05)
+    >>> placed = place(Dense(3, 2), law, Offset(), generator=None, largest=1.0)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> scheme = TikiTaka()
+    >>> state, before = scheme.begin(placed), placed.parameter.detach().clone()
+    >>> for _ in range(20):
+    ...     scheme.write(placed, torch.full((2, 3), 0.005), state, generator)
+    >>> moved = (placed.parameter.detach() - before).mean()  # by wishes of 0.1 in all, and `transfer`
+    >>> 0.1 < float(moved) < 0.3
+    True
+    """
 
     digital: ClassVar[str] = "none (a second array)"
 

@@ -23,7 +23,24 @@ from rheobase.crossbar.programming.base import State, Steps, apply, in_steps, st
 
 
 class TikiTaka2(Transfer):
-    """A fast array, transferred by way of a digital sum."""
+    """A fast array, transferred by way of a digital sum.
+
+    >>> import torch
+    >>> from rheobase.crossbar.array import place
+    >>> from rheobase.crossbar.devices.soft_bounds import SoftBounds
+    >>> from rheobase.crossbar.mapping import Offset
+    >>> from rheobase.layers.dense import Dense
+    >>> law = SoftBounds(step_up=0.05, step_down=0.05)
+    >>> placed = place(Dense(3, 2), law, Offset(), generator=None, largest=1.0)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> scheme = TikiTaka2()
+    >>> state, before = scheme.begin(placed), placed.parameter.detach().clone()
+    >>> for _ in range(20):
+    ...     scheme.write(placed, torch.full((2, 3), 0.005), state, generator)
+    >>> moved = (placed.parameter.detach() - before).mean()  # by wishes of 0.1 in all, and `transfer`
+    >>> 0.1 < float(moved) < 0.3
+    True
+    """
 
     digital: ClassVar[str] = "one number per weight (the sum), and a second array"
 

@@ -20,7 +20,24 @@ from rheobase.crossbar.programming.verify import write_and_verify
 
 
 class WriteVerify(Programming):
-    """A digital copy, which the array follows by reading and pulsing."""
+    """A digital copy, which the array follows by reading and pulsing.
+
+    >>> import torch
+    >>> from rheobase.crossbar.array import place
+    >>> from rheobase.crossbar.devices.constant_step import ConstantStep
+    >>> from rheobase.crossbar.mapping import Offset
+    >>> from rheobase.layers.dense import Dense
+    >>> law = ConstantStep(step_up=0.01, step_down=0.01)  # 0.02 of a weight's range of -1 to 1
+    >>> placed = place(Dense(3, 2), law, Offset(), generator=None, largest=1.0)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> scheme = WriteVerify(tolerance=0.01)
+    >>> state, before = scheme.begin(placed), placed.parameter.detach().clone()
+    >>> for _ in range(12):
+    ...     scheme.write(placed, torch.full((2, 3), 0.005), state, generator)
+    >>> error = (placed.parameter.detach() - before - 0.06).abs()
+    >>> bool((error <= 0.01 + 1e-6).all()), placed.array.pulses[0, 0].tolist()
+    (True, [[3, 3, 3], [3, 3, 3]])
+    """
 
     digital: ClassVar[str] = "one number per weight (the copy)"
 
