@@ -1,4 +1,4 @@
-"""Loops that lay spikes out as bits; `rheobase.kernels.spike_bits` calls them.
+"""Loops that lay spikes out as bits, and as lists; `rheobase.kernels.spike_bits` calls them.
 
 Numbers are searched in whole vectors (`rheobase.kernels.searches`): most are zero.
 """
@@ -10,12 +10,14 @@ from typing import Any
 import numba
 import numpy as np
 
-from rheobase.kernels import searches
+from rheobase.kernels import lane_bits, searches
 from rheobase.kernels.vectors import BYTES
 
 Array = np.ndarray[Any, Any]
 
 find: Any = searches.find
+lowest: Any = lane_bits.lowest
+without_lowest: Any = lane_bits.without_lowest
 
 
 @numba.njit(nogil=True, error_model="numpy")
@@ -48,3 +50,43 @@ def pack(
             byte = sample >> 3
             block = byte // width
             words[block, t, k - sample * inputs, byte - block * width] |= np.uint8(1 << (sample & 7))
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def count(
+    words: Array,  # shape: [blocks, T, K]
+    numbers: Array,  # shape: [B, T], zeros before
+    low: int,
+    high: int,
+) -> None:
+    """How many inputs spike, of each sample and step."""
+    lanes = words.itemsize * 8
+    for block in range(low, high):
+        for t in range(words.shape[1]):
+            for k in range(words.shape[2]):
+                left = np.uint64(words[block, t, k])
+                while left != 0:
+                    numbers[block * lanes + lowest(left), t] += 1
+                    left = without_lowest(left)
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def enter(
+    words: Array,  # shape: [blocks, T, K]
+    numbers: Array,  # shape: [B, T], zeros before
+    spans: Array,  # shape: [B, T + 1]
+    inputs: Array,
+    low: int,
+    high: int,
+) -> None:
+    """Enter each spike behind those of its sample and step that are there."""
+    lanes = words.itemsize * 8
+    for block in range(low, high):
+        for t in range(words.shape[1]):
+            for k in range(words.shape[2]):
+                left = np.uint64(words[block, t, k])
+                while left != 0:
+                    sample = block * lanes + lowest(left)
+                    inputs[spans[sample, t] + numbers[sample, t]] = k
+                    numbers[sample, t] += 1
+                    left = without_lowest(left)

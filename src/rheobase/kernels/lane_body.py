@@ -89,10 +89,11 @@ def header(form: Form, title: str) -> str:
     text = HEADER.format(title=title, explanation="\n\n".join(texts), dtype=form.dtype, flags="")
     constants, decorator = text.rsplit("\n@numba", 1)
     return (
-        f"{constants.rstrip()}\n\nfrom rheobase.kernels.lanes import (\n    "
-        f"bits, fma, first_place, load{form.lanes} as load, look_up, mask, place, power, some,\n    "
-        f"splat{form.lanes} as splat, store,\n    "
+        f"{constants.rstrip()}\n\nfrom rheobase.kernels.lane_bits import (\n    "
+        "bits, first_place, look_up, lowest, mask, occupied, place, some, without_lowest, word,\n)\n"
+        "from rheobase.kernels.lanes import (\n    "
+        f"fma, load{form.lanes} as load, power, splat{form.lanes} as splat, store,\n    "
         f"{', '.join(dict.fromkeys(_CALLS.values()))},\n)\n\n"
-        f"# Calls version {vectors.version('lanes')}: machine code is kept by this text."
+        f"# Calls version {vectors.version('lane_bits')}: machine code is kept by this text."
         f"\n\n\n@numba{decorator}"
     )

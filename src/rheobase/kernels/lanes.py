@@ -51,7 +51,7 @@ class Places(types.Type):
         self.count = count
 
 
-def _vector(kind: Any) -> Any:
+def vector_of(kind: Any) -> Any:
     """The LLVM type of vectors of this kind, or of one number."""
     if isinstance(kind, types.Float):
         return ir.FloatType() if kind.bitwidth == 32 else ir.DoubleType()
@@ -59,7 +59,7 @@ def _vector(kind: Any) -> Any:
         return ir.VectorType(ir.IntType(1), kind.count)
     if isinstance(kind, Places):
         return ir.VectorType(ir.IntType(32), kind.count)
-    return ir.VectorType(_vector(kind.dtype), kind.count)
+    return ir.VectorType(vector_of(kind.dtype), kind.count)
 
 
 def _suffix(kind: Any) -> str:
@@ -72,7 +72,7 @@ def _suffix(kind: Any) -> str:
 @datamodel.register_default(Places)
 class _Model(datamodel.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _vector(kind))
+        super().__init__(manager, kind, vector_of(kind))
 
 
 def _wide(*kinds: Any) -> Any:
@@ -87,11 +87,11 @@ def _wide(*kinds: Any) -> Any:
     return Lanes(number, masks[0].count) if masks else number
 
 
-def _spread(builder: Any, value: Any, kind: Any, wanted: Any) -> Any:
+def spread(builder: Any, value: Any, kind: Any, wanted: Any) -> Any:
     """A number in all lanes, if a vector is wanted; a vector as it is."""
     if isinstance(kind, (Lanes, Mask)) or isinstance(wanted, (types.Float, types.Boolean)):
         return value
-    vector = _vector(wanted)
+    vector = vector_of(wanted)
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), wanted.count), None)
     return builder.shuffle_vector(one, one, mask)
@@ -103,7 +103,7 @@ def _binary(instruction: str) -> Any:
         result = _wide(a, b)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            x, y = (_spread(builder, v, k, result) for v, k in zip(args, signature.args, strict=True))
+            x, y = (spread(builder, v, k, result) for v, k in zip(args, signature.args, strict=True))
             return getattr(builder, instruction)(x, y)
 
         return result(a, b), generate
@@ -120,7 +120,7 @@ def _compare(sign: str) -> Any:
         wide = _wide(a, b)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            x, y = (_spread(builder, v, k, wide) for v, k in zip(args, signature.args, strict=True))
+            x, y = (spread(builder, v, k, wide) for v, k in zip(args, signature.args, strict=True))
             ordered = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
             return ordered(sign, x, y)
 
@@ -140,7 +140,7 @@ def _combine(instruction: str) -> Any:
         result = _wide(a, b)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            x, y = (_spread(builder, v, k, result) for v, k in zip(args, signature.args, strict=True))
+            x, y = (spread(builder, v, k, result) for v, k in zip(args, signature.args, strict=True))
             return getattr(builder, instruction)(x, y)
 
         return result(a, b), generate
@@ -180,7 +180,7 @@ def where(typing: Any, condition: Any, yes: Any, no: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         test, *values = args
-        x, y = (_spread(builder, v, k, result) for v, k in zip(values, signature.args[1:], strict=True))
+        x, y = (spread(builder, v, k, result) for v, k in zip(values, signature.args[1:], strict=True))
         if not isinstance(condition, (Mask, types.Boolean)):
             test = builder.fcmp_unordered("!=", test, ir.Constant(test.type, 0.0))
         return builder.select(test, x, y)
@@ -194,8 +194,8 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     result = _wide(a, b, c)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        values = [_spread(builder, v, k, result) for v, k in zip(args, signature.args, strict=True)]
-        vector = _vector(result)
+        values = [spread(builder, v, k, result) for v, k in zip(args, signature.args, strict=True)]
+        vector = vector_of(result)
         name = f"llvm.fma.{_suffix(result)}"
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
         return builder.call(function, values)
@@ -207,7 +207,7 @@ def _instruction(name: str) -> Any:
     @intrinsic
     def apply(typing: Any, a: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            vector = _vector(a)
+            vector = vector_of(a)
             full = f"llvm.{name}.{_suffix(a)}"
             function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), full)
             return builder.call(function, args)
@@ -233,7 +233,7 @@ def _one_by_one(function: Callable[..., Any], others: int = 0) -> Any:
             implementation = context.get_function(template, scalar)
             if alone:
                 return implementation(builder, args)
-            result = ir.Constant(_vector(a), ir.Undefined)
+            result = ir.Constant(vector_of(a), ir.Undefined)
             for k in range(a.count):
                 at = ir.Constant(ir.IntType(32), k)
                 value = implementation(builder, (builder.extract_element(args[0], at), *args[1:]))
@@ -266,7 +266,7 @@ def _row(context: Any, builder: Any, kind: Any, value: Any, index: Any, count: i
     """The address of row `index` of a C-contiguous `[rows, count]`, as a vector's."""
     data = arrayobj.make_array(kind)(context, builder, value).data
     at = builder.gep(data, [builder.mul(index, ir.Constant(ir.IntType(64), count))])
-    return builder.bitcast(at, _vector(Lanes(kind.dtype, count)).as_pointer())
+    return builder.bitcast(at, vector_of(Lanes(kind.dtype, count)).as_pointer())
 
 
 def _load(count: int) -> Any:
@@ -300,91 +300,15 @@ def store(typing: Any, value: Any, array: Any, index: Any) -> Any:
 def _splat(count: int) -> Any:
     @intrinsic
     def splat(typing: Any, value: Any) -> Any:
-        result = Lanes(value, count)
+        result = value if isinstance(value, Lanes) else Lanes(value, count)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return _spread(builder, args[0], value, result)
+            return spread(builder, args[0], value, result)
 
         return result(value), generate
 
     return splat
 
 
-#: One number for all samples.
+#: One number for all samples (a vector stays as it is).
 splat16, splat32, splat64 = _splat(16), _splat(32), _splat(64)
-
-
-@intrinsic
-def bits(typing: Any, word: Any, kind: Any) -> Any:
-    """1 for the samples whose bit in the word is set, else 0; numbers of the kind of `kind`."""
-    result = Lanes(kind, word.bitwidth)
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        scalar = _vector(result).element
-        one, zero = (
-            ir.Constant(_vector(result), [ir.Constant(scalar, x)] * result.count) for x in (1.0, 0.0)
-        )
-        return builder.select(builder.bitcast(args[0], _vector(Mask(result.count))), one, zero)
-
-    return result(word, kind), generate
-
-
-@intrinsic
-def some(typing: Any, a: Any) -> Any:
-    """1 if any sample's number is not zero, else 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        differ = builder.fcmp_unordered("!=", args[0], ir.Constant(_vector(a), None))
-        word = ir.IntType(a.count)
-        fired = builder.icmp_unsigned("!=", builder.bitcast(differ, word), ir.Constant(word, 0))
-        return builder.zext(fired, ir.IntType(64))
-
-    return types.intp(a), generate
-
-
-@intrinsic
-def mask(typing: Any, word: Any) -> Any:
-    """The samples whose bit in the word is set."""
-    result = Mask(word.bitwidth)
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], _vector(result))
-
-    return result(word), generate
-
-
-@intrinsic
-def first_place(typing: Any, condition: Any) -> Any:
-    """Place 1 where the condition holds, else place 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.zext(args[0], _vector(signature.return_type))
-
-    return Places(condition.count)(condition), generate
-
-
-@intrinsic
-def place(typing: Any, places: Any, condition: Any, further: Any) -> Any:
-    """Further on by a power of two, which is larger than any place so far, where the condition holds."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        by = builder.trunc(args[2], ir.IntType(32))
-        more = builder.or_(args[0], _spread(builder, by, None, places))
-        return builder.select(args[1], more, args[0])
-
-    return places(places, condition, types.intp), generate
-
-
-@intrinsic
-def look_up(typing: Any, table: Any, places: Any) -> Any:
-    """The numbers at these places of a table of 16: an instruction of AVX-512, where there is one."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(_vector(table), [_vector(table), _vector(places)]),
-            "llvm.x86.avx512.permvar.sf.512",
-        )
-        return builder.call(function, args)
-
-    return table(table, places), generate

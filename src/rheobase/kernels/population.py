@@ -24,21 +24,25 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.cache import Kernel
+from rheobase.kernels.constant import Constant
 from rheobase.kernels.passes import NAMES
-from rheobase.kernels.plan import Plan, carry_out, make_plan
 from rheobase.kernels.population_form import Feed, Form, StageForm
-from rheobase.kernels.population_parts import Array, Batch, Cells, Stage, Weights, in_blocks
+from rheobase.kernels.population_lists import run_lists, suits_lists
+from rheobase.kernels.population_parts import Array, Batch, Stage, array_of, carried_out, in_blocks, traced
 from rheobase.kernels.population_source import forward_source
 from rheobase.kernels.population_unrolled import LANES, unrolled_source, unrolls
 from rheobase.kernels.products import linear
-from rheobase.kernels.program import PROGRAMS
-from rheobase.kernels.reduction import LEVELS, Reduction, level_power
-from rheobase.kernels.trace import Trace, trace
+from rheobase.kernels.reduction import LEVELS, Reduction, summing
 from rheobase.kernels.workspace import empty
-from rheobase.neurons.base import Neuron
-from rheobase.registry import name_of
 
 CACHED = 48 * 1024  # bytes that a piece's states and emissions may take
+
+
+def lay_out(stages: Sequence[Stage], inputs: Tensor | Constant) -> Batch:
+    """An input `[T, B, ...]` as this network takes it fastest."""
+    batch = Batch.of(inputs, lanes_for(stages, inputs.shape[1], inputs.dtype.itemsize))
+    written_out = batch.lanes == LANES and _few(stages, batch.dtype.itemsize)
+    return batch.listed() if not written_out and suits_lists(stages, batch) else batch
 
 
 def lanes_for(stages: Sequence[Stage], samples: int, itemsize: int) -> int:
@@ -58,7 +62,7 @@ def lanes_for(stages: Sequence[Stage], samples: int, itemsize: int) -> int:
 
 def _few(stages: Sequence[Stage], itemsize: int) -> bool:
     """Whether there is a kernel for networks of this very size."""
-    groups = [[_traced(_plain(c)) for c in s.cells] for s in stages]
+    groups = [[traced(c) for c in s.cells] for s in stages]
     return all(s.recurrent is None for s in stages) and unrolls(groups, _sizes(stages), itemsize)
 
 
@@ -91,6 +95,8 @@ def run_population(
     >>> run_population([stage], batch, [Reduction("spikes", "sum")])[0][0].flatten().tolist()
     [0.0, 4.0]
     """
+    if batch.feed == "lists":
+        return run_lists(stages, batch, reductions, signals)
     members = max(s.members for s in stages)
     written_out = batch.lanes == LANES and _few(stages, batch.dtype.itemsize)
     if written_out:
@@ -125,7 +131,7 @@ def run_population(
             *given,
             *(r.numpy() for r in (*results, *whole)),
             *_working_memory(stages, batch, feed, [r.how for r in reductions].count("sum")),
-            *(number for r in reductions if r.how == "sum" for number in _summing(r, batch.steps)),
+            *(number for r in reductions if r.how == "sum" for number in summing(r, batch.steps)),
             batch.steps,
             blocks,
         ],
@@ -135,12 +141,6 @@ def run_population(
     return [_samples(r, batch) for r in results], [_samples(w, batch) for w in whole]
 
 
-def _summing(reduction: Reduction, steps: int) -> tuple[int, int]:
-    """The first step that counts, and the power of the sum's levels."""
-    start = reduction.start(steps)
-    return start, level_power(steps - start)
-
-
 def _samples(blocked: Tensor, batch: Batch) -> Tensor:
     """`[..., K, blocks, lanes]` as `[..., B, K]`, without a copy."""
     return blocked.flatten(-2)[..., : batch.samples].transpose(-1, -2)
@@ -148,18 +148,17 @@ def _samples(blocked: Tensor, batch: Batch) -> Tensor:
 
 def _prepare(stage: Stage, dtype: torch.dtype, *, shared: bool) -> tuple[StageForm, list[Any]]:
     """What of the stage the kernel's form depends on, and what it is given (see `stage_arguments`)."""
-    arrays: list[Any] = [] if shared else [_array(stage.weights.weight, dtype)]
-    arrays += [] if stage.bias is None else [_array(stage.bias, dtype)]
-    arrays += _factors(stage.weights, dtype)
+    arrays: list[Any] = [] if shared else [array_of(stage.weights.weight, dtype)]
+    arrays += [] if stage.bias is None else [array_of(stage.bias, dtype)]
+    arrays += stage.weights.factors(dtype)
     if stage.recurrent is not None:
-        arrays += [_array(stage.recurrent.weight, dtype), *_factors(stage.recurrent, dtype), stage.delay]
+        arrays += [array_of(stage.recurrent.weight, dtype), *stage.recurrent.factors(dtype), stage.delay]
     programs = []
     for cells in stage.cells:
-        plan = _plan(_plain(cells), tuple(cells.parameters))
-        slots = carry_out(plan, cells.parameters)
+        plan, slots = carried_out(cells)
         programs.append(plan.key)
         values = [slots[n] for n in (*plan.coefficients, *plan.initial)]
-        arrays += [cells.size, *(_array(v, dtype) for v in values)]
+        arrays += [cells.size, *(array_of(v, dtype) for v in values)]
     form = StageForm(
         programs=tuple(programs),
         biased=stage.bias is not None,
@@ -168,19 +167,6 @@ def _prepare(stage: Stage, dtype: torch.dtype, *, shared: bool) -> tuple[StageFo
         recurrent_factored=stage.recurrent is not None and stage.recurrent.left is not None,
     )
     return form, arrays
-
-
-def _array(value: float | Tensor, dtype: torch.dtype) -> Array:
-    if not isinstance(value, Tensor):
-        return torch.full((1, 1), value, dtype=dtype).numpy()
-    array: Array = value.detach().to(dtype).contiguous().numpy()
-    return array
-
-
-def _factors(weights: Weights, dtype: torch.dtype) -> list[Array]:
-    if weights.left is None or weights.right is None:
-        return []
-    return [_array(weights.left, dtype), _array(weights.right, dtype)]
 
 
 def _working_memory(stages: Sequence[Stage], batch: Batch, feed: Feed, sums: int) -> list[Array]:
@@ -205,24 +191,8 @@ def _working_memory(stages: Sequence[Stage], batch: Batch, feed: Feed, sums: int
     return [*memory, *(rows(LEVELS, stages[-1].size) for _ in range(sums))]
 
 
-def _plain(cells: Cells) -> Neuron:
-    """The model without tensors: numbers that are not special stand for them."""
-    return cells.neuron.bind(dict.fromkeys(cells.parameters, 2.0)) if cells.parameters else cells.neuron
-
-
-@functools.lru_cache(maxsize=128)
-def _plan(neuron: Neuron, tensors: tuple[str, ...]) -> Plan:
-    return make_plan(neuron, tensors, constant=False, record=())
-
-
-@functools.lru_cache(maxsize=128)
-def _traced(neuron: Neuron) -> Trace:
-    return trace(neuron)
-
-
 @functools.cache
 def _kernel(form: Form) -> Kernel:
-    models = dict.fromkeys(name_of(type(PROGRAMS[key].neuron)) for s in form.stages for key in s.programs)
-    name = f"population of {' and '.join(models)}"
+    name = f"population of {form.models}"
     write = forward_source if form.sizes is None else unrolled_source
     return Kernel(write(form, f"Forward pass of a {name} networks."), "forward", name)

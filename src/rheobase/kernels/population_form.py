@@ -11,10 +11,13 @@ from typing import Literal
 from rheobase.kernels.program import PROGRAMS
 from rheobase.kernels.reduction import How
 from rheobase.kernels.trace import Trace
+from rheobase.registry import name_of
 
-#: How input comes: bits `[blocks, T, K]`; numbers `[blocks, T, K, lanes]`; numbers that do not change
-#: `[blocks, K, lanes]`; the same and their product with weights that all share, `[blocks, M, lanes]`.
-Feed = Literal["spikes", "values", "constant", "shared"]
+#: How input comes: lists of spikes (where those of each sample and step begin `[B, T + 1]`, and the inputs
+#: that spiked, one after another); bits `[blocks, T, K]`; numbers `[blocks, T, K, lanes]`; numbers that do
+#: not change `[blocks, K, lanes]`; the same and their product with weights that all share,
+#: `[blocks, M, lanes]`.
+Feed = Literal["lists", "spikes", "values", "constant", "shared"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class StageForm:
         factored: Whether the connection has factors beside its weights.
         recurrent: Whether the neurons are connected among themselves.
         recurrent_factored: Whether those connections have factors beside their weights.
+        sizes: The vectors that its groups of neurons fill, if neurons lie side by side.
+        wide: The coefficients that differ between the neurons of a group, likewise.
     """
 
     programs: tuple[str, ...]
@@ -34,6 +39,8 @@ class StageForm:
     factored: bool = False
     recurrent: bool = False
     recurrent_factored: bool = False
+    sizes: tuple[int, ...] = ()
+    wide: tuple[tuple[bool, ...], ...] = ()
 
     @property
     def traces(self) -> list[Trace]:
@@ -46,7 +53,7 @@ class Form:
     """What the source depends on.
 
     Attributes:
-        dtype, lanes: Of the numbers, and how many samples a block has.
+        dtype, lanes: Of the numbers, and how many samples (or neurons) lie side by side in a vector.
         feed: How input comes.
         stages: In order.
         reductions: Of the last stage's signals ("spikes" or a state variable), and how each is reduced.
@@ -61,6 +68,25 @@ class Form:
     reductions: tuple[tuple[str, How], ...]
     signals: tuple[str, ...]
     sizes: tuple[int, ...] | None = None
+
+    @property
+    def models(self) -> str:
+        """The names of the neurons' models."""
+        keys = [key for stage in self.stages for key in stage.programs]
+        return " and ".join(dict.fromkeys(name_of(type(PROGRAMS[key].neuron)) for key in keys))
+
+    @property
+    def neurons_side_by_side(self) -> bool:
+        """Whether a vector holds neurons for one sample, and not samples for one neuron."""
+        return self.feed == "lists"
+
+    def place(self, results: str, row: str) -> str:
+        """Where the numbers of a row of the read-out's vectors are in a member's results."""
+        return f"{results}[b], {row}" if self.neurons_side_by_side else f"{results}[{row}], b"
+
+    def rows(self, results: str) -> str:
+        """The number of such rows."""
+        return str(sum(self.stages[-1].sizes)) if self.neurons_side_by_side else f"{results}.shape[0]"
 
 
 def stage_arguments(form: Form, at: int) -> list[str]:
@@ -85,7 +111,10 @@ def stage_arguments(form: Form, at: int) -> list[str]:
 
 
 def result_arguments(form: Form) -> list[str]:
-    """What is filled: `[P, N, blocks, lanes]` per reduction, `[P, T, N, blocks, lanes]` per whole signal."""
+    """What is filled: `[P, N, blocks, lanes]` per reduction, `[P, T, N, blocks, lanes]` per whole signal.
+
+    If neurons lie side by side, `[P, B, N]` and `[P, T, B, N]`.
+    """
     return [
         *(f"result{q}" for q in range(len(form.reductions))),
         *(f"signal{q}" for q in range(len(form.signals))),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.constant import Constant
+from rheobase.kernels.plan import Plan, carry_out, make_plan
 from rheobase.kernels.population_form import Feed
-from rheobase.kernels.spike_bits import pack
+from rheobase.kernels.spike_bits import counts, lists, pack
+from rheobase.kernels.trace import Trace, trace
 from rheobase.neurons.base import Neuron
 
 Array = np.ndarray[Any, Any]
@@ -40,6 +43,10 @@ class Weights(NamedTuple):
         if self.left is None or self.right is None:
             return self
         return Weights(self.weight + self.left @ self.right)
+
+    def factors(self, dtype: torch.dtype) -> list[Array]:
+        """Left and right, if there are any."""
+        return [array_of(factor, dtype) for factor in (self.left, self.right) if factor is not None]
 
     @property
     def members(self) -> int:
@@ -105,9 +112,11 @@ class Batch:
 
     Attributes:
         feed: See `population_source.Feed`; "constant" becomes "shared" if weights are.
-        array: The numbers or bits.
+        array: The numbers or bits, or the inputs that spiked.
         steps, samples, lanes: T, B, and samples per block.
         value: A constant input as it came, `[B, K]`.
+        spans: Of lists, where those of each sample and step begin, `[B, T + 1]`.
+        inputs: The number of inputs K, if the array does not say it.
     """
 
     feed: Feed
@@ -117,10 +126,14 @@ class Batch:
     lanes: int
     dtype: torch.dtype
     value: Tensor | None = field(default=None, compare=False)
+    spans: Array | None = field(default=None, compare=False)
+    inputs: int = 0
 
     @property
     def width(self) -> int:
         """The number of inputs K."""
+        if self.feed == "lists":
+            return self.inputs
         return int(self.array.shape[2 if self.feed == "spikes" else -2])
 
     @property
@@ -140,6 +153,52 @@ class Batch:
         if bits is not None:
             return cls("spikes", bits, steps, samples, lanes, dtype)
         return cls("values", in_blocks(x, lanes), steps, samples, lanes, dtype)
+
+    @property
+    def rate(self) -> float:
+        """The share of the spikes that there could be, of an input of bits."""
+        if not self.array.size:
+            return 0.0
+        return int(counts(self.array, self.samples).sum()) / (self.steps * self.samples * self.width)
+
+    def listed(self) -> Batch:
+        """The same spikes as lists: the inputs of each sample and step, ascending, or K if none spiked."""
+        spans, inputs = lists(self.array, self.samples)
+        return replace(self, feed="lists", array=inputs, spans=spans, inputs=self.width)
+
+
+def array_of(value: float | Tensor, dtype: torch.dtype) -> Array:
+    """A number or tensor for a kernel."""
+    if not isinstance(value, Tensor):
+        return torch.full((1, 1), value, dtype=dtype).numpy()
+    array: Array = value.detach().to(dtype).contiguous().numpy()
+    return array
+
+
+def carried_out(cells: Cells) -> tuple[Plan, dict[int, Any]]:
+    """A group's program, and the values in it."""
+    plan = _plan(_plain(cells), tuple(cells.parameters))
+    return plan, carry_out(plan, cells.parameters)
+
+
+def traced(cells: Cells) -> Trace:
+    """The traced step of a group's model."""
+    return _traced(_plain(cells))
+
+
+def _plain(cells: Cells) -> Neuron:
+    """The model without tensors: numbers that are not special stand for them."""
+    return cells.neuron.bind(dict.fromkeys(cells.parameters, 2.0)) if cells.parameters else cells.neuron
+
+
+@functools.lru_cache(maxsize=128)
+def _plan(neuron: Neuron, tensors: tuple[str, ...]) -> Plan:
+    return make_plan(neuron, tensors, constant=False, record=())
+
+
+@functools.lru_cache(maxsize=128)
+def _traced(neuron: Neuron) -> Trace:
+    return trace(neuron)
 
 
 def in_blocks(x: Tensor, lanes: int) -> Array:

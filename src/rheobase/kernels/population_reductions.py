@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rheobase.kernels.lane_body import emits_spikes
 from rheobase.kernels.population_form import Form
 from rheobase.kernels.reduction import LEVELS
+
+
+def exact(form: Form, q: int) -> bool:
+    """Whether a sum is the same in any order: that of spikes."""
+    return form.reductions[q][0] == "spikes" and all(emits_spikes(t) for t in form.stages[-1].traces)
 
 
 def begin(form: Form, only: Sequence[int] | None = None) -> list[str]:
@@ -18,8 +24,8 @@ def begin(form: Form, only: Sequence[int] | None = None) -> list[str]:
         lines.append(f"into{q} = sums{q}[0]" if how == "sum" else f"into{q} = result{q}[p]")
         start = {"max": "-np.inf", "first": "steps"}.get(how)
         if start is not None:
-            lines += [f"for i in range(result{q}.shape[1]):"]
-            lines += [f"    store(splat(F({start})), into{q}[i], b)"]
+            lines += [f"for i in range({form.rows(f'into{q}')}):"]
+            lines += [f"    store(splat(F({start})), {form.place(f'into{q}', 'i')})"]
         if how == "sum":
             lines += [f"for i in range(sums{q}.shape[0]):", f"    for j in range(sums{q}.shape[1]):"]
             lines += [f"        store(zero, sums{q}[i], j)"]
@@ -30,7 +36,7 @@ def reduce(form: Form, only: Sequence[int] | None = None) -> list[str]:
     """What is kept of a neuron of the read-out at step t."""
     lines = []
     for q, signal, how in _wanted(form, only):
-        value, row = value_of(signal), f"into{q}[first + i], b"
+        value, row = value_of(signal), form.place(f"into{q}", "first + i")
         if how == "sum":
             row = f"into{q}, first + i"
             lines += [f"if t >= start{q}:"]
@@ -46,7 +52,8 @@ def reduce(form: Form, only: Sequence[int] | None = None) -> list[str]:
         else:
             lines += ["if t == steps - 1:", f"    store({value}, {row})"]
     lines += [
-        f"store({value_of(signal)}, signal{q}[p, t, first + i], b)" for q, signal in enumerate(form.signals)
+        f"store({value_of(signal)}, {form.place(f'signal{q}[p, t]', 'first + i')})"
+        for q, signal in enumerate(form.signals)
     ]
     return lines
 
@@ -85,7 +92,8 @@ def finish(form: Form, only: Sequence[int] | None = None) -> list[str]:
             total = f"load(sums{q}[0], i)"
             for level in range(1, LEVELS):
                 total = f"add({total}, load(sums{q}[{level}], i))"
-            lines += [f"for i in range(sums{q}.shape[1]):", f"    store({total}, result{q}[p, i], b)"]
+            lines += [f"for i in range(sums{q}.shape[1]):"]
+            lines += [f"    store({total}, {form.place(f'result{q}[p]', 'i')})"]
     return lines
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from rheobase.kernels import vectors
 from rheobase.kernels.lane_body import LaneBody, emits_spikes, header
 from rheobase.kernels.population_form import Form, result_arguments, stage_arguments, work_arguments
-from rheobase.kernels.population_reductions import begin, finish, flush, reduce, value_of
+from rheobase.kernels.population_reductions import begin, exact, finish, flush, reduce, value_of
 from rheobase.kernels.source import Layout, indent
 from rheobase.kernels.trace import Trace
 
@@ -52,7 +52,7 @@ def unrolls(groups: Sequence[Sequence[Trace]], sizes: Sequence[int], itemsize: i
 def unrolled_source(form: Form, title: str) -> str:
     """The kernel, with the arguments of `population_source.forward_source`."""
     sums = [q for q, (_, how) in enumerate(form.reductions) if how == "sum"]
-    in_memory = [q for q in sums if not _exact(form, q)]
+    in_memory = [q for q in sums if not exact(form, q)]
     args = [
         "inputs",
         *(["product"] if form.feed == "shared" else []),
@@ -102,13 +102,8 @@ def _looks_up(form: Form, at: int) -> bool:
     return at > 0 or form.feed == "spikes"
 
 
-def _exact(form: Form, q: int) -> bool:
-    """Whether a sum is the same in any order: that of spikes."""
-    return form.reductions[q][0] == "spikes" and emits_spikes(form.stages[-1].traces[0])
-
-
 def _in_registers(form: Form) -> list[int]:
-    return [q for q, (_, how) in enumerate(form.reductions) if how != "sum" or _exact(form, q)]
+    return [q for q, (_, how) in enumerate(form.reductions) if how != "sum" or exact(form, q)]
 
 
 def _parameters(form: Form, at: int) -> list[str]:

@@ -70,6 +70,12 @@ class Reduction:
         return 0 if self.window is None else max(steps - self.window, 0)
 
 
+def summing(reduction: Reduction, steps: int) -> tuple[int, int]:
+    """Of a sum: the first step that counts, and the power of its levels."""
+    start = reduction.start(steps)
+    return start, level_power(steps - start)
+
+
 def level_power(steps: int) -> int:
     """p: each level of a sum over `steps` values has blocks of 2^p of the level below.
 

@@ -33,6 +33,38 @@ def pack(x: Tensor, lanes: int) -> Array | None:
     return None if other[0] else words.view(f"<u{lanes // 8}")[..., 0]
 
 
+def counts(words: Array, samples: int) -> Array:
+    """How many inputs spike, of each sample and step, `[B, T]`, from what `pack` makes."""
+    numbers = np.zeros((samples, words.shape[1]), np.int32)
+    _kernel("count").run([words, numbers], words.shape[0], words.size)
+    return numbers
+
+
+def lists(words: Array, samples: int) -> tuple[Array, Array]:
+    """The inputs that spiked, sample by sample and step by step, in ascending order; K where none did.
+
+    Args:
+        words: See `pack`.
+        samples: Their number B.
+
+    Returns:
+        Where those of each sample and step begin, and the last ones end, `[B, T + 1]`; the inputs.
+
+    >>> words = pack(torch.tensor([[[0.0, 1.0], [1.0, 1.0]], [[0.0, 0.0], [0.0, 1.0]]]), 16)
+    >>> spans, inputs = lists(words, 2)
+    >>> spans.tolist(), inputs.tolist()
+    ([[0, 1, 2], [2, 4, 5]], [1, 2, 0, 1, 1])
+    """
+    blocks, steps, width = words.shape
+    numbers = counts(words, samples)
+    ends = np.maximum(numbers, 1).cumsum(dtype=np.int64).reshape(samples, steps)
+    spans = np.concatenate([np.concatenate([[0], ends[:-1, -1]])[:, None], ends], 1)
+    inputs = np.full(int(ends[-1, -1]) if ends.size else 0, width, np.int32)
+    numbers[:] = 0
+    _kernel("enter").run([words, numbers, spans, inputs], blocks, words.size)
+    return spans, inputs
+
+
 @functools.cache
 def _kernel(function: str) -> Kernel:
     # As text: importing it would import Numba, which only compiling needs.

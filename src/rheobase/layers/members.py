@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.passes import NAMES
-from rheobase.kernels.population import lanes_for, run_population
+from rheobase.kernels.population import lay_out, run_population
 from rheobase.kernels.population_parts import Batch, Cells, Stage, Weights
 from rheobase.kernels.recurrent import to_inputs
 from rheobase.kernels.reduction import Reduction
@@ -117,8 +117,7 @@ def run_members(
 
 def batch_for(network: Network, inputs: Tensor | Constant) -> Batch:
     """A batch `[T, B, ...]` laid out for a network; make it once for any number of members."""
-    lanes = lanes_for(stages_of(network, {}), inputs.shape[1], inputs.dtype.itemsize)
-    return Batch.of(inputs, lanes)
+    return lay_out(stages_of(network, {}), inputs)
 
 
 def stages_of(network: Network, values: Values) -> list[Stage]:
