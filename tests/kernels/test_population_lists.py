@@ -139,9 +139,10 @@ def test_who_is_served() -> None:
     def served(net: Sequence[Stage], x: Tensor) -> bool:
         return lay_out(net, x).feed == "lists"
 
-    assert served(FORMS["own parameters"], rare)
-    assert not served(FORMS["own parameters"], often), "blocks of samples are faster"
-    assert not served(FORMS["own parameters"], rare + 0.5), "not spikes"
-    assert not served([stage([(LEAKY, 3)], INPUTS), stage([(LEAKY, 2)], 3)], rare), "mostly padding"
+    many = [stage([(LEAKY, 20)], INPUTS), stage([(LEAKY, 10)], 20)]
+    assert served(many, rare)
+    assert not served(many, often), "blocks of samples are faster"
+    assert not served(many, rare + 0.5), "not spikes"
+    assert not served([stage([(LEAKY, 13)], INPUTS), stage([(LEAKY, 2)], 13)], rare), "too few neurons"
     membrane = [stage([(LeakyIntegrator(), 19)], INPUTS), stage([(LEAKY, 10)], 19)]
     assert not suits_lists(membrane, Batch.of(rare, 32)), "what the second stage gets is not spikes"

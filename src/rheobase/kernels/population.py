@@ -88,6 +88,7 @@ def run_population(
     Returns:
         `[P, B, K]` for each reduction, and `[P, T, B, K]` for each signal.
 
+    >>> from rheobase.kernels.population_parts import Cells, Weights
     >>> from rheobase.neurons.lif import LIF
     >>> weights = Weights(torch.tensor([[[0.5]], [[2.0]]]))  # of two members
     >>> stage = Stage((Cells(LIF(tau_m=1.0), 1),), weights)
