@@ -30,7 +30,7 @@ from rheobase.report.rasters import are_trains, raster_plots
 from rheobase.report.receptive import field_plots
 from rheobase.report.run import HealthWarning, Run, Summary, read_run
 from rheobase.report.samples import sample_plots
-from rheobase.report.studies import study_plots
+from rheobase.report.studies import STUDIES_NOTE, study_plots
 from rheobase.report.style import Plot
 
 
@@ -235,9 +235,12 @@ def _sections(run: Run) -> tuple[Section, ...]:
             absent or _weights_note(len(seen.weights) if seen else 0),
         ),
     ]
-    crossbars = crossbar_plots(run.folder, run.costs) + tuple(study_plots(run.folder))
+    crossbars = crossbar_plots(run.folder, run.costs)
     if crossbars:
         sections.append(Section("crossbars", "Crossbars", "three", crossbars, costs_note(run.costs)))
+    studies = tuple(study_plots(run.folder))
+    if studies:
+        sections.append(Section("studies", "Studies", "two", studies, STUDIES_NOTE))
     return tuple(sections)
 
 

@@ -19,6 +19,11 @@ from rheobase.report.scales import duration
 from rheobase.report.style import MUTED, SERIES, Plot, grid, label_ends, render
 
 NAMES = ("retention", "faults", "wires")
+#: What is said above them in the report.
+STUDIES_NOTE = (
+    "What ageing, faulty cells and wires make of the trained network (rheobase study): the mean of the "
+    "repeats, and their least and greatest."
+)
 _TITLES = {
     "retention": "{metric} against the time after programming",
     "faults": "{metric} against the share of faulty cells",
