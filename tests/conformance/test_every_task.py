@@ -10,6 +10,8 @@ import torch
 from rheobase.registry import build, catalogue, name_of
 from rheobase.tasks.base import Batch, Task
 from rheobase.training.experiment import Experiment
+from rheobase.training.loop import Trainer
+from rheobase.training.optimizers import optimizer_tensors, optimizer_values, restore_optimizer
 
 TASKS = list(catalogue(Task).values())  # type: ignore[type-abstract]
 each = pytest.mark.parametrize("cls", TASKS)
@@ -68,3 +70,18 @@ def test_loss_and_decoder_fit_the_targets(cls: type[Task]) -> None:
     assert made.loss(output, batch.targets, batch.mask).isfinite()
     predictions = made.decoder.predict(output) if made.task.classes else made.decoder.scores(output)
     assert math.isfinite(made.task.scoring.mean(predictions, batch.targets, batch.mask))
+
+
+@each
+def test_its_network_stands_on_crossbars(cls: type[Task]) -> None:
+    made = Experiment.from_recipe(name_of(cls), overrides={"substrate": "memtransistor-5"})
+    batch_of(made.task)  # or skip
+    trainer = Trainer(made, made.task.splits(), folder=None, recipe="")  # type: ignore[arg-type]
+    placed = {one.parameter for one in trainer.placed.values()}
+    assert placed
+    assert placed >= {p for p in trainer.network.parameters() if p.dim() == 2 and p.requires_grad}
+    for one in trainer.placed.values():
+        assert torch.equal(one.parameter, one.array.stored().view_as(one.parameter))
+    restore_optimizer(
+        trainer.optimizer, optimizer_tensors(trainer.optimizer), optimizer_values(trainer.optimizer)
+    )

@@ -29,8 +29,15 @@ from rheobase.crossbar.programming.tiki_taka import TikiTaka
 from rheobase.crossbar.programming.tiki_taka2 import TikiTaka2
 from rheobase.crossbar.programming.write_verify import WriteVerify
 from rheobase.layers.dense import Dense
+from rheobase.layers.network import Network
 from rheobase.registry import build, catalogue, name_of
-from rheobase.training.optimizers import optimizer_tensors, optimizer_values, restore_optimizer
+from rheobase.training.experiment import Training
+from rheobase.training.optimizers import (
+    make_optimizer,
+    optimizer_tensors,
+    optimizer_values,
+    restore_optimizer,
+)
 
 FINE = ConstantStep(step_up=0.01, step_down=0.01)
 
@@ -276,3 +283,23 @@ def test_what_is_not_on_an_array_moves_as_the_optimizer_says() -> None:
     layer(torch.ones(1, 3, 12)).sum().backward()
     optimizer.step()
     torch.testing.assert_close(layer.bias.detach(), before - 0.5 * 3)
+
+
+def test_connections_that_are_not_trained_stay_as_they_were_placed() -> None:
+    torch.manual_seed(0)
+    fixed, layer = Dense(12, 12, bias=False), Dense(12, 8)
+    network = Network(fixed=fixed, layer=layer)
+    for one in (fixed, layer):
+        place(one, named("memtransistor-5"), DifferentialPair(), generator=seeded(), largest=1.0)
+    placed = arrays(network)
+    placed["layers.fixed"].parameter.requires_grad_(False)
+    training = Training(optimizer="adam", learning_rate=0.05)
+    inner = make_optimizer(training, network.parameters())
+    optimizer = PulsedOptimizer(inner, placed, WriteVerify(every=1), seed=0)
+    before = fixed.weight.clone()
+    network(torch.ones(1, 3, 12)).output.sum().backward()
+    optimizer.step()
+    assert torch.equal(fixed.weight, before)
+    assert not bool(placed["layers.fixed"].array.pulses.any())
+    assert bool(placed["layers.layer"].array.pulses.any())
+    restore_optimizer(optimizer, optimizer_tensors(optimizer), optimizer_values(optimizer))

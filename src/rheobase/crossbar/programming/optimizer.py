@@ -43,7 +43,8 @@ class PulsedOptimizer(torch.optim.Optimizer):
 
     Args:
         inner: The torch optimizer, over the parameters of the network.
-        placed: The arrays of the network (`rheobase.crossbar.array.arrays`).
+        placed: The arrays of the network (`rheobase.crossbar.array.arrays`). Those of connections that are not
+            trained (whose parameter `inner` does not have) are left as they are.
         programming: How wishes are written.
         seed: Of noise and lots.
 
@@ -74,7 +75,9 @@ class PulsedOptimizer(torch.optim.Optimizer):
         seed: int,
     ) -> None:
         super().__init__(inner.param_groups, {})
-        self.inner, self.placed, self.programming, self.seed = inner, dict(placed), programming, seed
+        moved = {id(parameter) for group in inner.param_groups for parameter in group["params"]}
+        self.placed = {name: one for name, one in placed.items() if id(one.parameter) in moved}
+        self.inner, self.programming, self.seed = inner, programming, seed
         self._share()
         for one in self.placed.values():
             begun = programming.begin(one)
