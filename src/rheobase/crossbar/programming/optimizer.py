@@ -43,8 +43,8 @@ class PulsedOptimizer(torch.optim.Optimizer):
 
     Args:
         inner: The torch optimizer, over the parameters of the network.
-        placed: The arrays of the network (`rheobase.crossbar.array.arrays`). Those of connections that are not
-            trained (whose parameter `inner` does not have) are left as they are.
+        placed: The arrays of the network (`rheobase.crossbar.array.arrays`). Those of connections that are
+            not trained (whose parameter `inner` does not have) are left as they are.
         programming: How wishes are written.
         seed: Of noise and lots.
 
