@@ -40,29 +40,6 @@ class Attached(NamedTuple):
     def outputs(self) -> int:
         return self.weight.shape[0]
 
-    def from_each(self) -> Tensor:
-        """`[inputs + 1, padded outputs]`: the weights from each input, and the bias."""
-        rows = _blank(self.weight, self.inputs + 1, self.outputs)
-        rows[:-1, : self.outputs] = self.weight.detach().t()
-        if self.bias is not None:
-            rows[-1, : self.outputs] = self.bias.detach()
-        return rows
-
-    def to_each(self) -> Tensor:
-        """`[outputs, padded inputs]`: the weights to each output."""
-        rows = _blank(self.weight, self.outputs, self.inputs)
-        rows[:, : self.inputs] = self.weight.detach()
-        return rows
-
-    def sums(self, parts: int) -> Tensor:
-        """Where the gradient of `from_each` is summed, `[parts, inputs + 1, padded outputs]`."""
-        return self.weight.new_zeros(parts, self.inputs + 1, _width(self.weight, self.outputs))
-
-    def gradients(self, sums: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Those by weight and bias, from `sums` that a kernel filled."""
-        total = sums.sum(0)[:, : self.outputs]
-        return total[:-1].t().contiguous(), None if self.bias is None else total[-1]
-
 
 def worth_it(steps: int, batch: int, size: int) -> bool:
     """Whether so many neurons over so many steps are worth a kernel of their own, which must be compiled."""
@@ -86,11 +63,3 @@ def fits(inputs: int, outputs: int, itemsize: int) -> bool:
     (True, False)
     """
     return PARTS * (inputs + 1) * padded(outputs, itemsize) <= PARTIAL_SIZE
-
-
-def _width(weight: Tensor, columns: int) -> int:
-    return padded(columns, weight.element_size())
-
-
-def _blank(weight: Tensor, rows: int, columns: int) -> Tensor:
-    return weight.new_zeros(rows, _width(weight, columns))

@@ -71,14 +71,14 @@ class Kernel:
             work: Updates (columns x steps), by which the number of threads is chosen.
         """
         call = pack(args)
-        entry = self._entry(call.types)
+        entry = self.entry(call.types)
         threads = threads_for(size, work)
         slots = call.slots(0, part_size(size, threads), size, threads)
         run_team(entry, slots.buffer_info()[0], threads)
 
     def prepare(self, *args: Any) -> Callable[..., None]:
         """The function of all its arguments, compiled for arguments of these types."""
-        entry = self._entry(pack(args[:-2]).types)
+        entry = self.entry(pack(args[:-2]).types)
 
         def call(*args: Any) -> None:
             low, high = args[-2:]
@@ -87,7 +87,8 @@ class Kernel:
 
         return call
 
-    def _entry(self, types: tuple[str, ...]) -> Any:
+    def entry(self, types: tuple[str, ...]) -> Any:
+        """The compiled function for arguments of these types (see `rheobase.kernels.native.Call`)."""
         if types not in self._entries:
             start = time.perf_counter()
             signature = hashlib.sha256("|".join(types).encode()).hexdigest()[:8]

@@ -42,7 +42,7 @@ def compile_object(source: str, function: str, types_: Sequence[str], symbol: st
     threaded = "thread" in scope[function].py_func.__code__.co_varnames
     text = entry_source(types_, threaded=threaded)
     names = {"kernel": scope[function], "np": np, "carray": vars(numba)["carray"]}
-    names |= {"pointer": _pointer, "fetch_add": _fetch_add}
+    names |= {"pointer": pointer, "fetch_add": _fetch_add}
     exec(compile(text, f"<entry of {path}>", "exec"), names)
     entry: Any = numba.cfunc("void(voidptr)")(names["entry"])
     return _emit(str(entry._library._final_module), entry.native_name, symbol)
@@ -124,7 +124,7 @@ def _emit(text: str, entry: str, symbol: str) -> bytes:
 
 
 @intrinsic
-def _pointer(_: Any, address: Any) -> Any:
+def pointer(_: Any, address: Any) -> Any:
     """The pointer to an address."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -7,15 +7,15 @@ neuron lie side by side for a vector of samples; one step further back is `size 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rheobase.kernels.vectors import lanes, padded
+from rheobase.kernels.vectors import lanes
 
 Way = Literal["dense", "taps"]
 
@@ -38,8 +38,11 @@ class Connections:
 
     def delays(self) -> list[int]:
         """The delays that occur."""
-        if self.delay is None:
-            return [1]
+        return [1] if self.delay is None else self._occurring
+
+    @functools.cached_property
+    def _occurring(self) -> list[int]:
+        assert self.delay is not None
         return [int(d) for d in np.flatnonzero(np.bincount(self.delay.numpy().reshape(-1)))]
 
     @property
@@ -53,16 +56,16 @@ class Connections:
         return Connections(torch.zeros_like(self.weight), delay, none=True)
 
     def forward(self) -> list[Any]:
-        """What the forward kernel reads: to each of the M inputs."""
-        if self.way == "dense":
-            return [_pad(self.weight.sum(0).t()), self.delays()[0]]
+        """Taps for the forward kernel, to each of the M inputs: weights, offsets and ranges."""
         return self._taps(self.weight.permute(1, 0, 2), (1, 0, 2), self.weight.shape[2])
 
     def backward(self) -> list[Any]:
-        """What the backward kernel reads: from each of the N neurons."""
-        if self.way == "dense":
-            return [_pad(self.weight.sum(0)), self.delays()[0]]
+        """Those for the backward kernel, from each of the N neurons."""
         return self._taps(self.weight.permute(2, 0, 1), (2, 0, 1), self.weight.shape[1])
+
+    def whole(self) -> Tensor:
+        """All weights between two neurons together, `[M, N]`."""
+        return self.weight[0] if len(self.weight) == 1 else self.weight.sum(0)
 
     def _taps(self, weight: Tensor, order: tuple[int, ...], size: int) -> list[Any]:
         """Weights, offsets, and the range of each of the first axis's neurons; the others count `size`."""
@@ -73,15 +76,7 @@ class Connections:
         offsets = (other - steps * size) * lanes(values.itemsize)
         starts = np.zeros(len(values) + 1, np.int64)
         np.cumsum(np.bincount(here, minlength=len(values)), out=starts[1:])
-        return [values[here, tap, other], offsets.astype(np.int32), starts, max(self.delays())]
-
-
-def _pad(weight: Tensor) -> npt.NDArray[Any]:
-    """`[I, J]` with its rows filled up with zeros to whole vectors."""
-    full = weight.new_zeros(weight.shape[0], padded(weight.shape[1], weight.element_size()))
-    full[:, : weight.shape[1]] = weight
-    array: npt.NDArray[Any] = full.numpy()
-    return array
+        return [values[here, tap, other], offsets.astype(np.int32), starts]
 
 
 def weight_gradient(by_current: Tensor, emissions: Tensor, given: Connections, product: Any) -> Tensor:

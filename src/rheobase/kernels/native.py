@@ -147,17 +147,17 @@ def pack(args: Sequence[Any]) -> Call:
         if isinstance(x, Tensor):
             if not x.is_contiguous():
                 raise ValueError(f"got a tensor with strides {x.stride()}, wanted a contiguous one")
-            types.append(_type(x.dtype, x.dim()))
+            types.append(type_name(x.dtype, x.dim()))
             values.append(x.data_ptr())
             values.extend(x.shape)
         elif isinstance(x, np.ndarray):
             if not x.flags.c_contiguous:
                 raise ValueError(f"got an array with strides {x.strides}, wanted a contiguous one")
-            types.append(_type(x.dtype, x.ndim))
+            types.append(type_name(x.dtype, x.ndim))
             values.append(x.__array_interface__["data"][0])
             values.extend(x.shape)
         elif isinstance(x, np.floating):
-            types.append(_type(x.dtype, 0))
+            types.append(type_name(x.dtype, 0))
             values.append(_INTEGER.unpack(_DOUBLE.pack(x))[0])
         else:
             types.append("i")
@@ -166,6 +166,7 @@ def pack(args: Sequence[Any]) -> Call:
 
 
 @functools.cache
-def _type(dtype: Any, dimensions: int) -> str:
+def type_name(dtype: Any, dimensions: int) -> str:
+    """An array's type, or a number's, as `Call.types` has it."""
     name = _NAMES[dtype] if isinstance(dtype, torch.dtype) else dtype.str[1:]
     return f"{name} {dimensions}"

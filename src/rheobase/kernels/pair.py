@@ -11,14 +11,18 @@ not depend on the number of threads.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rheobase.kernels.bound import Bound, Form
+from rheobase.kernels.cache import Kernel
 from rheobase.kernels.fused_source import LINE
-from rheobase.kernels.passes import NAMES, Grid, reduce_to
-from rheobase.kernels.program import PROGRAMS
+from rheobase.kernels.passes import NAMES, Grid, addresses, coefficient_forms, reduce_to
+from rheobase.kernels.program import PROGRAMS, Program
 from rheobase.kernels.workspace import empty
 
 FEW = 32  # outputs up to which the connection is multiplied in the kernel; more is the BLAS's work
@@ -40,22 +44,23 @@ class NeuronsThenDense(torch.autograd.Function):
         state, tensors = list(given[: len(p.states)]), list(given[len(p.states) :])
         coefficients = p.merge(numbers, tensors)
         grid = Grid.by_row(tuple(current.shape if p.constant else current.shape[1:]), coefficients)
-        kernel = p.forward_into_kernel(NAMES[current.dtype], grid.kinds)
+        dtype = current.dtype
         sums = current.new_zeros((steps, grid.rows, weight.shape[0]))
         if bias is not None:
             sums += bias
         last = [torch.empty_like(s) for s in state]
+        s = _Shape(dtype, grid.kinds, grid.rows, grid.columns, steps, len(weight))
         arrays = [
-            grid.over_time(current[None] if p.constant else current),
-            *(grid.view(s) for s in state),
-            *grid.coefficients(coefficients, current.dtype),
+            current.contiguous(),
+            *(x.contiguous() for x in state),
+            *grid.values(coefficients, dtype),
             _padded(weight),
             sums,
-            *(grid.view(s) for s in last),
-            *_working_memory(len(state) + 1, steps, grid.columns, current.dtype, [current.dtype]),
+            *last,
+            *_working_memory(s, len(state) + 1, [dtype]),
             steps,
         ]
-        kernel.run(arrays, grid.rows, grid.rows * grid.columns * steps)
+        _forward_call(key, s).run(addresses(arrays))
         ctx.set_materialize_grads(False)
         ctx.rest = (numbers, key, steps, bias is not None)
         ctx.save_for_backward(current, weight, *state, *tensors)
@@ -70,41 +75,95 @@ class NeuronsThenDense(torch.autograd.Function):
         coefficients = p.merge(numbers, tensors)
         shape = tuple(current.shape if p.constant else current.shape[1:])
         grid = Grid.by_row(shape, coefficients)
+        dtype = current.dtype
         want_current = bool(ctx.needs_input_grad[1])
-        kernel = p.backward_into_kernel(NAMES[current.dtype], grid.kinds, want_current)
+        s = _Shape(dtype, grid.kinds, grid.rows, grid.columns, steps, len(weight))
         by_sums = gradients[0]
         if by_sums is None:
             by_sums = current.new_zeros((steps, grid.rows, weight.shape[0]))
-        lam = [
-            torch.zeros_like(s) if g is None else g.contiguous()
-            for s, g in zip(state, gradients[1:], strict=True)
-        ]
-        by_current = torch.empty_like(current) if want_current else None
-        by_state = [torch.empty_like(s) for s in state]
-        width = _whole_lines(weight.shape[1])
-        by_weight = weight.new_zeros((min(PARTS, grid.rows), weight.shape[0], width))
+        lam = [torch.zeros_like(x) if g is None else g for x, g in zip(state, gradients[1:], strict=True)]
+        by_current = torch.empty(current.shape, dtype=dtype) if want_current else None
+        by_state = [torch.empty(shape, dtype=dtype) for _ in state]
+        by_weight = weight.new_zeros((min(PARTS, grid.rows), weight.shape[0], _whole_lines(weight.shape[1])))
         by_tensor = [current.new_empty(shape) for _ in tensors]
-        rows = len(state) + len(tensors) + 2  # carried states, sums over time, the current
-        saved_types = [p.saved_dtype(n, current.dtype) for n in p.own]
-        filled = [] if by_current is None else [by_current[None] if p.constant else by_current]
         arrays = [
-            grid.over_time(current[None] if p.constant else current),
-            *(grid.view(s) for s in state),
-            *grid.coefficients(coefficients, current.dtype),
+            current.contiguous(),
+            *(x.contiguous() for x in state),
+            *grid.values(coefficients, dtype),
             _padded(weight),
             by_sums.contiguous(),
-            *(grid.view(x) for x in lam),
-            *(grid.over_time(x) for x in filled),
-            *(grid.view(x) for x in by_state),
+            *(x.contiguous() for x in lam),
+            *([] if by_current is None else [by_current]),
+            *by_state,
             by_weight,
-            *(grid.over_time(x[None]) for x in by_tensor),
-            *_working_memory(rows, steps, grid.columns, current.dtype, [current.dtype] * 2 + saved_types),
+            *by_tensor,
+            *_working_memory(s, *_carried(p, s)),
             steps,
         ]
-        kernel.run(arrays, by_weight.shape[0], grid.rows * grid.columns * steps)
+        _backward_call(key, s, want_current).run(addresses(arrays))
         totals = [reduce_to(total, t) for total, t in zip(by_tensor, tensors, strict=True)]
         by_bias = by_sums.sum((0, 1)) if biased else None
         return None, by_current, by_weight.sum(0)[:, : weight.shape[1]], by_bias, *by_state, *totals
+
+
+class _Shape(NamedTuple):
+    """What settles a call besides the program."""
+
+    dtype: torch.dtype
+    kinds: str
+    rows: int
+    columns: int
+    steps: int
+    outputs: int
+
+    @property
+    def parts(self) -> int:
+        """Partial sums of the weights' derivative."""
+        return min(PARTS, self.rows)
+
+    def start(self, p: Program) -> list[Form | None]:
+        """The first arguments: the input, states, coefficients, weights and sums."""
+        over_time = Form(self.dtype, (1 if p.constant else self.steps, self.rows, self.columns))
+        weight = Form(self.dtype, (self.outputs, _whole_lines(self.columns)))
+        sums = Form(self.dtype, (self.steps, self.rows, self.outputs))
+        coefficients = coefficient_forms(self.kinds, self.columns, self.dtype)
+        return [over_time, *self.states(p), *coefficients, weight, sums]
+
+    def states(self, p: Program) -> list[Form]:
+        return [Form(self.dtype, (self.rows, self.columns)) for _ in p.states]
+
+    def work(self, carried: int, over_time: Sequence[torch.dtype]) -> list[Form]:
+        """What a thread works in: `carried` rows, and arrays over all steps of a chunk of columns."""
+        chunk = min(max(64, min(1024, CACHED // self.steps // LINE * LINE)), _whole_lines(self.columns))
+        rows = [Form(self.dtype, (1, carried, chunk))]
+        return rows + [Form(kind, (1, self.steps, chunk)) for kind in over_time]
+
+    def bind(self, kernel: Kernel, forms: Sequence[Form | None], size: int) -> Bound:
+        return Bound(kernel, [*forms, None], size, self.rows * self.columns * self.steps)
+
+
+@functools.lru_cache(maxsize=256)
+def _forward_call(key: str, s: _Shape) -> Bound:
+    p = PROGRAMS[key]
+    kernel = p.forward_into_kernel(NAMES[s.dtype], s.kinds)
+    return s.bind(kernel, [*s.start(p), *s.states(p), *s.work(len(p.states) + 1, [s.dtype])], s.rows)
+
+
+@functools.lru_cache(maxsize=256)
+def _backward_call(key: str, s: _Shape, want_current: bool) -> Bound:
+    p = PROGRAMS[key]
+    kernel = p.backward_into_kernel(NAMES[s.dtype], s.kinds, want_current)
+    start = s.start(p)
+    weights = Form(s.dtype, (s.parts, s.outputs, _whole_lines(s.columns)))
+    sums = [Form(s.dtype, (1, s.rows, s.columns)) for _ in p.tensors]
+    forms = [*start, *s.states(p), *start[: int(want_current)], *s.states(p), weights, *sums]
+    return s.bind(kernel, [*forms, *s.work(*_carried(p, s))], s.parts)
+
+
+def _carried(p: Program, s: _Shape) -> tuple[int, list[torch.dtype]]:
+    """Of the backward pass: rows (states, sums over time, the current), and types of what is kept."""
+    kept = [p.saved_dtype(n, s.dtype) for n in p.own]
+    return len(p.states) + len(p.tensors) + 2, [s.dtype, s.dtype, *kept]
 
 
 def _whole_lines(columns: int) -> int:
@@ -118,11 +177,7 @@ def _padded(weight: Tensor) -> Tensor:
     return padded
 
 
-def _working_memory(
-    carried: int, steps: int, columns: int, dtype: torch.dtype, over_time: list[torch.dtype]
-) -> list[Tensor]:
-    """What a thread works in: `carried` rows, and arrays over all steps of a chunk of columns."""
+def _working_memory(s: _Shape, carried: int, over_time: Sequence[torch.dtype]) -> list[Tensor]:
+    """What threads work in (`_Shape.work`)."""
     threads = torch.get_num_threads()
-    size = min(max(64, min(1024, CACHED // steps // LINE * LINE)), _whole_lines(columns))
-    buffers = torch.empty((threads, carried, size), dtype=dtype)
-    return [buffers, *(empty((threads, steps, size), kind) for kind in over_time)]
+    return [empty((threads, *form.shape[1:]), form.dtype) for form in s.work(carried, over_time)]

@@ -8,16 +8,17 @@ and by a constant input), which are then added up chunk by chunk.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from rheobase.kernels.bound import Bound, Form, bits
 from rheobase.kernels.cache import Kernel
-from rheobase.kernels.native import NUMBER
-from rheobase.kernels.program import Program
+from rheobase.kernels.program import PROGRAMS, Program
 from rheobase.kernels.source import CHUNK, Incoming
 from rheobase.kernels.workspace import empty
 
@@ -45,30 +46,84 @@ class Grid:
         grid.rows, grid.columns = shape[0], math.prod(shape[1:])
         return grid
 
-    def view(self, x: Tensor) -> Tensor:
-        """`[B, N]` as `[R, C]`."""
-        return x.detach().reshape(self.rows, self.columns)
-
-    def over_time(self, x: Tensor, ports: int = 1) -> Tensor:
-        """`[T, B, N]` as `[T, R, C]`; the input of neurons with P inputs as `[T, R, P * C]`."""
-        return x.detach().reshape(x.shape[0], self.rows, ports * self.columns)
-
-    def run(self, kernel: Kernel, arrays: list[Any], states: int, steps: int) -> None:
-        """Call the kernel on all rows and columns, on as many threads as are worth it."""
-        size = self.rows if self.rows > 1 else self.columns
-        carried = max(states, 1)
-        buffers = torch.empty((torch.get_num_threads(), carried, CHUNK), dtype=arrays[0].dtype)
-        kernel.run([*arrays, buffers, steps], size, self.rows * self.columns * steps)
-
-    def coefficients(self, values: Sequence[Any], dtype: torch.dtype) -> list[Any]:
-        """Coefficients as the kernels take them: typed numbers and flat arrays."""
-        number = NUMBER[dtype]
+    def values(self, coefficients: Sequence[Any], dtype: torch.dtype) -> list[Tensor | int]:
+        """Coefficients as a bound kernel takes them: flat arrays, and the bits of numbers."""
         return [
             v.detach().to(dtype).reshape(-1).contiguous()
             if kind == "v"
-            else number(v.item() if isinstance(v, Tensor) else v)
-            for kind, v in zip(self.kinds, values, strict=True)
+            else bits(v.item() if isinstance(v, Tensor) else v)
+            for kind, v in zip(self.kinds, coefficients, strict=True)
         ]
+
+
+def coefficient_forms(kinds: str, columns: int, dtype: torch.dtype) -> list[Form]:
+    """What `Grid.values` are."""
+    return [Form(dtype, (columns,) if kind == "v" else ()) for kind in kinds]
+
+
+def addresses(values: Sequence[Tensor | int]) -> list[int]:
+    """Where these (contiguous) tensors are, and numbers and integers as they are."""
+    return [x if isinstance(x, int) else x.data_ptr() for x in values]
+
+
+class _Shape(NamedTuple):
+    """What settles a call besides the program: type, kinds of coefficients, rows, columns and steps."""
+
+    dtype: torch.dtype
+    kinds: str
+    rows: int
+    columns: int
+    steps: int
+
+    @classmethod
+    def of(cls, grid: Grid, dtype: torch.dtype, steps: int) -> _Shape:
+        return cls(dtype, grid.kinds, grid.rows, grid.columns, steps)
+
+    def one(self) -> Form:
+        return Form(self.dtype, (self.rows, self.columns))
+
+    def over_time(self, dtype: torch.dtype | None = None) -> Form:
+        return Form(dtype or self.dtype, (self.steps, self.rows, self.columns))
+
+    def given(self, p: Program) -> Form:
+        """The input."""
+        return Form(self.dtype, (1 if p.constant else self.steps, self.rows, p.ports * self.columns))
+
+    def bind(self, p: Program, kernel: Kernel, forms: Sequence[Form | None]) -> Bound:
+        """The kernel on all rows and columns, with what a thread carries from step to step, and the steps."""
+        size = self.rows if self.rows > 1 else self.columns
+        carried = Form(self.dtype, (1, max(len(p.states), 1), CHUNK))
+        return Bound(kernel, [*forms, carried, None], size, self.rows * self.columns * self.steps)
+
+
+@functools.lru_cache(maxsize=512)
+def _forward_call(key: str, s: _Shape, save: bool) -> Bound:
+    p = PROGRAMS[key]
+    kernel = p.forward_kernel(NAMES[s.dtype], s.kinds, save)
+    states = [s.one()] * len(p.states)
+    kept = [s.over_time(p.saved_dtype(n, s.dtype)) for n in p.own] if save else []
+    filled = [s.over_time()] * (1 + len(p.record)) + kept
+    coefficients = coefficient_forms(s.kinds, s.columns, s.dtype)
+    return s.bind(p, kernel, [s.given(p), *states, *coefficients, *filled, *states])
+
+
+@functools.lru_cache(maxsize=512)
+def _backward_call(key: str, s: _Shape, incoming: Incoming) -> Bound:
+    p = PROGRAMS[key]
+    kernel = p.backward_kernel(NAMES[s.dtype], s.kinds, incoming)
+    states = [s.one()] * len(p.states)
+    kept = [s.over_time()] * (1 + len(p.record)) + [s.over_time(p.saved_dtype(n, s.dtype)) for n in p.own]
+    emitted = [Form(s.dtype) if incoming.uniform else s.over_time()] if incoming.emitted else []
+    forms = [s.given(p), *kept, *coefficient_forms(s.kinds, s.columns, s.dtype), *emitted]
+    forms += [s.over_time() for _ in incoming.traces] + states
+    forms += [s.given(p)] if incoming.current else []
+    forms += states + [Form(s.dtype, (1, s.rows, s.columns)) for _ in incoming.coefficients]
+    return s.bind(p, kernel, forms)
+
+
+def _carried(p: Program, dtype: torch.dtype) -> Tensor:
+    """What threads carry from step to step."""
+    return torch.empty((torch.get_num_threads(), max(len(p.states), 1), CHUNK), dtype=dtype)
 
 
 def chunks(steps: int, every: int) -> Iterator[tuple[int, int]]:
@@ -97,29 +152,24 @@ def run_forward(
     shape = p.shape(current)
     grid = Grid(shape, coefficients, p.ports)
     kernel_save = save and not every
-    kernel = p.forward_kernel(NAMES[current.dtype], grid.kinds, kernel_save)
     full, dtype = (steps, *shape), current.dtype
     emitted = empty(full, dtype)
     traces = [empty(full, dtype) for _ in p.record]
     saved = [empty(full, p.saved_dtype(n, dtype)) for n in p.own] if kernel_save else []
     parts = list(chunks(steps, every))
     starts = [current.new_empty((len(parts), *shape)) for _ in p.states] if save and every else []
-    values = grid.coefficients(coefficients, current.dtype)
-    inputs = grid.over_time(current[None] if p.constant else current, p.ports)
-    filled = [grid.over_time(x) for x in (emitted, *traces, *saved)]
-    before = state
+    values = grid.values(coefficients, dtype)
+    current, before = current.contiguous(), [x.contiguous() for x in state]
     for i, (low, high) in enumerate(parts):
         for all_starts, value in zip(starts, before, strict=False):
             all_starts[i] = value
-        after = [current.new_empty(shape) for _ in p.states]
-        arrays = [
-            inputs if p.constant else inputs[low:high],
-            *(grid.view(s) for s in before),
-            *values,
-            *(x[low:high] for x in filled),
-            *(grid.view(s) for s in after),
-        ]
-        grid.run(kernel, arrays, len(p.states), high - low)
+        after = [torch.empty(shape, dtype=dtype) for _ in p.states]
+        filled = [emitted, *traces, *saved]
+        given = current if p.constant or not every else current[low:high]
+        call = _forward_call(p.key, _Shape.of(grid, dtype, high - low), kernel_save)
+        filled = [x[low:high] for x in filled] if every else filled
+        arrays = [given, *before, *values, *filled, *after, _carried(p, dtype), high - low]
+        call.run(addresses(arrays))
         before = after
     return emitted, before, traces, starts if every else saved
 
@@ -152,47 +202,52 @@ def run_backward(
         keeps_current=p.keeps_current,
         uniform=uniform,
     )
-    kernel = p.backward_kernel(NAMES[dtype], grid.kinds, incoming)
-    values = grid.coefficients(coefficients, dtype)
-    gradients = [grid.over_time(g.contiguous()) for g in by_traces if g is not None]
-    numbers = []
+    values = grid.values(coefficients, dtype)
+    gradients = [g.contiguous() for g in by_traces if g is not None]
+    number: list[int] = []
     if by_emitted is not None and uniform:
-        numbers.append(NUMBER[dtype](by_emitted[(0,) * by_emitted.dim()].item()))
+        number.append(bits(by_emitted[(0,) * by_emitted.dim()].item()))
     elif by_emitted is not None:
-        gradients.insert(0, grid.over_time(by_emitted.contiguous()))
+        gradients.insert(0, by_emitted.contiguous())
     lam = [emitted.new_zeros(shape) if g is None else g.contiguous() for g in by_state]
     by_current = empty(tuple(current.shape), dtype) if want_current else None
     by_coefficient = {j: emitted.new_zeros(shape) for j in wanted}
-    inputs = grid.over_time(current[None] if p.constant else current, p.ports)
+    current = current.contiguous()
     parts = list(chunks(steps, every))
     for i in reversed(range(len(parts))):
         low, high = parts[i]
         part = slice(low, high)
+        given = current[part] if every and not p.constant else current
         if every:
-            piece = current if p.constant else current[part]
-            again = run_forward(p, piece, [k[i] for k in kept], coefficients, high - low, 0, True)
+            again = run_forward(p, given, [k[i] for k in kept], coefficients, high - low, 0, True)
             out, records, saved = again[0], again[2], again[3]
         else:
-            out, records, saved = emitted, traces, kept
-        before = [emitted.new_empty(shape) for _ in p.states]
-        sums = [emitted.new_empty(shape) for _ in wanted]
+            out, records, saved = (
+                emitted.contiguous(),
+                [x.contiguous() for x in traces],
+                [x.contiguous() for x in kept],
+            )
+        before = [torch.empty(shape, dtype=dtype) for _ in p.states]
+        sums = [torch.empty(shape, dtype=dtype) for _ in wanted]
         filled = []
         if by_current is not None:
             # A constant input's derivative is a sum over time: one per chunk, added up below.
-            piece = torch.empty_like(current) if p.constant else by_current[part]
-            filled.append(grid.over_time(piece[None] if p.constant else piece, p.ports))
+            piece = torch.empty_like(current) if p.constant else by_current
+            filled.append(piece[part] if every and not p.constant else piece)
         arrays = [
-            inputs if p.constant else inputs[part],
-            *(grid.over_time(x) for x in (out, *records, *saved)),
+            given,
+            *(out, *records, *saved),
             *values,
-            *numbers,
-            *(g[part] for g in gradients),
-            *(grid.view(x) for x in lam),
+            *number,
+            *(g[part] if every else g for g in gradients),
+            *lam,
             *filled,
-            *(grid.view(x) for x in before),
-            *(grid.over_time(x[None]) for x in sums),
+            *before,
+            *sums,
+            _carried(p, dtype),
+            high - low,
         ]
-        grid.run(kernel, arrays, len(p.states), high - low)
+        _backward_call(p.key, _Shape.of(grid, dtype, high - low), incoming).run(addresses(arrays))
         lam = before
         if by_current is not None and p.constant:
             by_current = piece if i == len(parts) - 1 else by_current.add_(piece)

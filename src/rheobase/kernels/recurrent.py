@@ -181,7 +181,10 @@ def run_attached(
     With a connection before, `current` `[T, B, K]` is what comes into that, and gets no gradient.
     """
     depth = _depth(delay)
-    start = _start(groups, current, state, depth)
+    names = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in plan.states]
+    start: Mapping[str, Tensor | float] = _rest(groups, current) if state is None else state
+    if state is not None:
+        _check_state(groups, current, state, depth)
     weight, delay = to_inputs(groups, weight, delay)
     slots = [
         carry_out(plan, shaped_parameters(_tensors(g.neuron), (g.size,)))
@@ -200,22 +203,24 @@ def run_attached(
         every=checkpoint_every or 0,
         cut=cut,
     )
-    names = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in plan.states]
     ran = run_layer(
         layer,
         current.value if isinstance(current, Constant) else current,
         weight,
-        start[HISTORY],
-        [start[name].contiguous() for name in names],
+        depth if state is None else state[HISTORY],
+        [start[name] for name in names],
         [values[j] for values, plan in zip(coefficients, plans, strict=True) for j in plan.tensors],
         *along,
     )
     recorded = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in PROGRAMS[plan.key].record]
     emitted = ran.emitted
     final = dict(zip(names, ran.states, strict=True))
-    final[HISTORY] = (emitted if len(emitted) >= depth else torch.cat([start[HISTORY], emitted]))[-depth:]
+    if len(emitted) < depth:
+        silent = emitted.new_zeros(depth, *emitted.shape[1:])
+        emitted = torch.cat([silent if state is None else state[HISTORY], emitted])
+    final[HISTORY] = emitted[-depth:]
     found = dict(zip(recorded, ran.records, strict=True))
-    return Run(emitted, final, {name: found[name] for name in record}), ran.sums
+    return Run(ran.emitted, final, {name: found[name] for name in record}), ran.sums
 
 
 def _depth(delay: Tensor | None) -> int:
@@ -271,28 +276,44 @@ def _start(
     groups: Sequence[Group], current: Tensor | Constant, state: Mapping[str, Tensor] | None, depth: int
 ) -> dict[str, Tensor]:
     """The given state, checked, or the state at rest."""
+    if state is not None:
+        _check_state(groups, current, state, depth)
+        return dict(state)
+    rest = torch.zeros((), dtype=current.dtype, device=current.device)
+    batch, sizes = current.shape[1], {g.label(v): g.size for g in groups for v in g.neuron.initial()}
+    start = {
+        name: value if isinstance(value, Tensor) else rest.new_full((batch, sizes[name]), value)
+        for name, value in _rest(groups, current).items()
+    }
+    start[HISTORY] = rest.new_zeros(depth, batch, sum(g.size for g in groups))
+    return start
+
+
+def _check_state(
+    groups: Sequence[Group], current: Tensor | Constant, state: Mapping[str, Tensor], depth: int
+) -> None:
+    """Refuse a state that does not fit the neurons and the batch."""
     batch, size = current.shape[1], sum(g.size for g in groups)
     shapes: dict[str, tuple[int, ...]] = {
         g.label(v): (batch, g.size) for g in groups for v in g.neuron.initial()
     }
     shapes[HISTORY] = (depth, batch, size)
-    if state is not None:
-        if set(state) != set(shapes):
-            raise ValueError(f"state: got the variables {sorted(state)}, wanted {sorted(shapes)}")
-        for name, shape in shapes.items():
-            if tuple(state[name].shape) != shape:
-                raise ValueError(f"state '{name}': got shape {tuple(state[name].shape)}, wanted {shape}")
-        return dict(state)
-    start: dict[str, Tensor] = {}
-    rest = torch.zeros((), dtype=current.dtype, device=current.device)
-    for g in groups:
-        for variable, value in g.neuron.initial().items():
-            if isinstance(value, Tensor):
-                start[g.label(variable)] = value.to(current.dtype).expand(batch, g.size)
-            else:
-                start[g.label(variable)] = rest.new_full((batch, g.size), float(value))
-    start[HISTORY] = rest.new_zeros(shapes[HISTORY])
-    return start
+    if set(state) != set(shapes):
+        raise ValueError(f"state: got the variables {sorted(state)}, wanted {sorted(shapes)}")
+    for name, shape in shapes.items():
+        if tuple(state[name].shape) != shape:
+            raise ValueError(f"state '{name}': got shape {tuple(state[name].shape)}, wanted {shape}")
+
+
+def _rest(groups: Sequence[Group], current: Tensor | Constant) -> dict[str, Tensor | float]:
+    """The state at rest: `[B, n]` where it depends on tensors, else one number; silence aside."""
+    return {
+        g.label(v): value.to(current.dtype).expand(current.shape[1], g.size)
+        if isinstance(value, Tensor)
+        else float(value)
+        for g in groups
+        for v, value in g.neuron.initial().items()
+    }
 
 
 def to_inputs(groups: Sequence[Group], weight: Tensor, delay: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.adjoint import adjoint
+from rheobase.kernels.bound import bits
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.connections import Way
 from rheobase.kernels.native import NUMBER
@@ -33,12 +34,12 @@ class Population:
     column: int
     coefficients: tuple[float | Tensor, ...]
 
-    @property
+    @functools.cached_property
     def kinds(self) -> str:
         """A letter per coefficient: "v" for one value per neuron, "s" for one number."""
         return "".join("v" if isinstance(c, Tensor) and c.dim() else "s" for c in self.coefficients)
 
-    @property
+    @functools.cached_property
     def saved(self) -> tuple[int, ...]:
         """Nodes kept at every step in arrays of their own (the summed current among them)."""
         p = self.program
@@ -47,10 +48,25 @@ class Population:
         held = {p.trace.emitted, *(p.trace.new_states[n] for n in p.record)}
         return tuple(n for n in p.saved if n not in held)
 
+    @property
+    def size(self) -> int:
+        """The number of neurons."""
+        return self.high - self.low
+
     def form(self, dtype: torch.dtype, save: bool) -> tuple[Any, ...]:
         """What the forward kernel's form depends on."""
         place = (self.low, self.high, self.column)
         return (self.program.key, NAMES[dtype], self.kinds, self.saved if save else (), place)
+
+    def values(self, dtype: torch.dtype) -> list[Tensor | int]:
+        """The coefficients, as a bound kernel takes them: tensors, and the bits of numbers."""
+        return self._bits or [x if isinstance(x, Tensor) else bits(x) for x in self.arguments(dtype)]
+
+    @functools.cached_property
+    def _bits(self) -> list[Tensor | int] | None:
+        """The bits of all coefficients, if they are numbers; None if some are tensors."""
+        numbers = [c for c in self.coefficients if not isinstance(c, Tensor)]
+        return [bits(c) for c in numbers] if len(numbers) == len(self.coefficients) else None
 
     def arguments(self, dtype: torch.dtype) -> list[Any]:
         """The coefficients, typed."""

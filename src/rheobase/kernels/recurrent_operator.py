@@ -5,6 +5,7 @@ Not registered as a torch operator: torch's compiler breaks the graph here and c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -40,20 +41,38 @@ class Layer(NamedTuple):
     every: int
     cut: bool = False
 
-    def populations(self, tensors: Sequence[Tensor]) -> list[Population]:
+    def populations(self, tensors: Sequence[Tensor]) -> Sequence[Population]:
         """The groups with all their coefficients, of which `tensors` are those that are tensors."""
-        left, low, column, found = list(tensors), 0, 0, []
-        for key, size, numbers in zip(self.keys, self.sizes, self.numbers, strict=True):
-            p = PROGRAMS[key]
-            own, left = left[: len(p.tensors)], left[len(p.tensors) :]
-            found.append(Population(p, low, low + size, column, tuple(p.merge(numbers, own))))
-            low, column = low + size, column + size * p.ports
-        return found
+        groups = (self.keys, self.sizes, self.numbers)
+        return _populations(*groups, tensors) if tensors else _of_numbers(*groups)
 
     @property
     def states(self) -> int:
         """The number of state variables of all groups."""
         return sum(len(PROGRAMS[key].states) for key in self.keys)
+
+
+def _populations(
+    keys: tuple[str, ...],
+    sizes: tuple[int, ...],
+    numbers: tuple[tuple[float, ...], ...],
+    tensors: Sequence[Tensor],
+) -> tuple[Population, ...]:
+    left, low, column, found = list(tensors), 0, 0, []
+    for key, size, values in zip(keys, sizes, numbers, strict=True):
+        p = PROGRAMS[key]
+        own, left = left[: len(p.tensors)], left[len(p.tensors) :]
+        found.append(Population(p, low, low + size, column, tuple(p.merge(values, own))))
+        low, column = low + size, column + size * p.ports
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=256)
+def _of_numbers(
+    keys: tuple[str, ...], sizes: tuple[int, ...], numbers: tuple[tuple[float, ...], ...]
+) -> tuple[Population, ...]:
+    """Groups without a tensor among their coefficients."""
+    return _populations(keys, sizes, numbers, ())
 
 
 class Ran(NamedTuple):
@@ -70,16 +89,19 @@ def run_layer(
     layer: Layer,
     current: Tensor,
     weight: Tensor,
-    history: Tensor,
-    states: Sequence[Tensor],
+    history: Tensor | int,
+    states: Sequence[Tensor | float],
     tensors: Sequence[Tensor],
     before: Attached | None = None,
     behind: Attached | None = None,
 ) -> Ran:
-    """Run a layer; with a connection `before`, from what comes into that, which then gets no gradient."""
+    """Run a layer, from its state: tensors, or numbers for all neurons, after so many steps of silence.
+
+    With a connection `before`, it runs from what comes into that, which then gets no gradient.
+    """
     around = (*(before or (None, None)), *(behind or (None, None)))
     given = (current, weight, history, *around, *states, *tensors)
-    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given):
+    if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in given):
         results = list(_Recurrence.apply(layer, *given))  # type: ignore[no-untyped-call]
         sums = results.pop() if behind else None
         return Ran(results[0], results[1 : 1 + layer.states], results[1 + layer.states :], sums)
@@ -93,7 +115,7 @@ def _begin(
     layer: Layer,
     current: Tensor,
     weight: Tensor,
-    history: Tensor,
+    history: Tensor | int,
     around: Sequence[Tensor | None],
     tensors: Sequence[Tensor],
 ) -> Sweep:
@@ -101,7 +123,7 @@ def _begin(
         layer.populations(tensors),
         Connections.of(weight, layer.delay),
         current.detach().contiguous(),
-        history.detach(),
+        history if isinstance(history, int) else history.detach(),
         layer.steps,
         layer.every,
         *_attached(around),
@@ -127,15 +149,16 @@ def _room(sweep: Sweep) -> Tensor | None:
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, layer: Layer, current: Tensor, weight: Tensor, history: Tensor, *given: Tensor
+        ctx: Any, layer: Layer, current: Tensor, weight: Tensor, history: Tensor | int, *given: Any
     ) -> tuple[Tensor, ...]:
         around, states, tensors = given[:4], given[4 : 4 + layer.states], given[4 + layer.states :]
         sweep = _begin(layer, current, weight, history, around, tensors)
         sums = _room(sweep)
-        last, kept = sweep.forward([s.contiguous() for s in states], save=True, sums=sums)
+        last, kept = sweep.forward(states, save=True, sums=sums)
         ctx.set_materialize_grads(False)
         ctx.layer = layer
         ctx.counts = (len(tensors), len(sweep.records))
+        ctx.given = [isinstance(s, Tensor) for s in states]
         ctx.save_for_backward(current, weight, *around, *tensors, sweep.emissions, *sweep.records, *kept)
         return (sweep.emissions[sweep.depth :], *last, *sweep.records, *([] if sums is None else [sums]))
 
@@ -161,26 +184,18 @@ class _Recurrence(torch.autograd.Function):
         )
         wants, n = ctx.needs_input_grad, layer.states
         by_emitted, by_sums = gradients[0], None if behind is None else gradients[-1]
-        shapes = [(emissions.shape[1], p.high - p.low) for p in sweep.populations for _ in p.program.states]
-        by_states = [
-            emissions.new_zeros(shape) if g is None else g.contiguous()
-            for g, shape in zip(gradients[1 : 1 + n], shapes, strict=True)
-        ]
         found = sweep.backward(
             kept,
             None if by_emitted is None else by_emitted.contiguous(),
-            gradients[1 + n : 1 + n + r],
-            by_states,
+            [None if g is None else g.contiguous() for g in gradients[1 + n : 1 + n + r]],
+            gradients[1 : 1 + n],
             None if by_sums is None else by_sums.contiguous(),
             tally=wants[2],
         )
-        by_weight = sweep.by_weight(found).reshape(weight.shape) if wants[2] else None
+        by_weight = None if found.by_weight is None else found.by_weight.reshape(weight.shape)
         by_history = sweep.by_history(found.by_current) if wants[3] and not layer.cut else None
         by_input = None
         if wants[1] and before is None:
             by_input = found.by_current if sweep.moving else found.by_current.sum(0)
-        by_around = (
-            *(before.gradients(found.sums["before"]) if before else (None, None)),
-            *(behind.gradients(found.sums["behind"]) if behind and by_sums is not None else (None, None)),
-        )
-        return None, by_input, by_weight, by_history, *by_around, *found.by_states, *found.by_coefficients
+        by_states = [g if given else None for g, given in zip(found.by_states, ctx.given, strict=True)]
+        return None, by_input, by_weight, by_history, *found.by_around, *by_states, *found.by_coefficients

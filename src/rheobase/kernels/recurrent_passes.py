@@ -8,26 +8,23 @@ depend on the number of threads.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from rheobase.kernels.attached import LIVELY, PARTS, SAMPLED, Attached, fits, worth_it
-from rheobase.kernels.cache import Kernel
+from rheobase.kernels.attached import LIVELY, SAMPLED, Attached, fits, worth_it
 from rheobase.kernels.connections import Connections, history_gradient, weight_gradient
 from rheobase.kernels.events import share_of_events
-from rheobase.kernels.native import NUMBER
 from rheobase.kernels.passes import chunks, reduce_to
 from rheobase.kernels.products import weight_gradient as product
-from rheobase.kernels.recurrent_forms import Population, backward_kernel, forward_kernel
-from rheobase.kernels.recurrent_source import samples_per_block
-from rheobase.kernels.recurrent_text import Around, Sizes, working_memory
+from rheobase.kernels.recurrent_calls import Ready, Setting, backward_call, forward_call
+from rheobase.kernels.recurrent_forms import Population
+from rheobase.kernels.recurrent_text import Around
 from rheobase.kernels.vectors import BYTES
-from rheobase.kernels.workspace import empty, for_threads
+from rheobase.kernels.workspace import empty
 
 
 class Adjoints(NamedTuple):
@@ -37,13 +34,15 @@ class Adjoints(NamedTuple):
         by_current: Derivatives by the currents `[T, B, M]`.
         by_states: Those by the initial states, group by group.
         by_coefficients: Those by the coefficients that are tensors, group by group.
-        sums: Partial sums of weights' gradients that were made on the way: "before", "behind", "recurrent".
+        by_weight: Those by the weights, `[K, M, N]`, if they are wanted.
+        by_around: Those by weight and bias of the connection before and of the one behind.
     """
 
     by_current: Tensor
     by_states: list[Tensor]
     by_coefficients: list[Tensor]
-    sums: dict[str, Tensor]
+    by_weight: Tensor | None
+    by_around: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
 @dataclass
@@ -79,20 +78,20 @@ class Sweep:
         populations: Sequence[Population],
         connections: Connections,
         current: Tensor,
-        history: Tensor,
+        history: Tensor | int,
         steps: int,
         every: int,
         before: Attached | None = None,
         behind: Attached | None = None,
     ) -> Sweep:
-        """A layer before its first step, after `history` `[D, B, N]`."""
-        depth, batch, size = history.shape
+        """A layer before its first step, after `history` `[D, B, N]`, or so many steps of silence."""
+        depth = history if isinstance(history, int) else len(history)
+        batch, size = current.shape[-2], populations[-1].high
         emissions = empty((depth + steps, batch, size), current.dtype)
-        emissions[:depth] = history
+        first = emissions[:depth]
+        first.zero_() if isinstance(history, int) else first.copy_(history)
         records = [
-            empty((steps, batch, p.high - p.low), current.dtype)
-            for p in populations
-            for _ in p.program.record
+            empty((steps, batch, p.size), current.dtype) for p in populations for _ in p.program.record
         ]
         return cls(
             populations, connections, current, emissions, records, steps, every, before=before, behind=behind
@@ -109,15 +108,17 @@ class Sweep:
         return self.current.dim() == 3
 
     def forward(
-        self, states: Sequence[Tensor], save: bool, sums: Tensor | None = None
+        self, states: Sequence[Tensor | float], save: bool, sums: Tensor | None = None
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """All steps from `states` (`[B, n]`, group by group), with the connection behind into `sums`.
+        """All steps from `states`, with the connection behind into `sums`.
+
+        States are `[B, n]`, or one number for all neurons, group by group.
 
         Returns:
             The final states, and what the backward pass needs: the saved values `[T, B, n]`, or the states
             `[chunks, B, n]` at the chunks' starts.
         """
-        now = [s.detach().clone() for s in states]
+        now = self._own(states)
         if not save or not self.every:
             kept = self._kept(self.steps) if save else []
             self._forward(now, kept, save, 0, self.steps, sums)
@@ -135,7 +136,7 @@ class Sweep:
         kept: Sequence[Tensor],
         by_emitted: Tensor | None,
         by_records: Sequence[Tensor | None],
-        by_states: Sequence[Tensor],
+        by_states: Sequence[Tensor | None],
         by_sums: Tensor | None = None,
         tally: bool = True,
     ) -> Adjoints:
@@ -145,70 +146,106 @@ class Sweep:
             kept: What `forward` returned.
             by_emitted: Derivative by what was emitted, `[T, B, N]`.
             by_records: Derivatives by the recorded states.
-            by_states: Derivatives by the final states.
+            by_states: Derivatives by the final states; None for zeros.
             by_sums: Derivative by what the connection behind made, `[T, B, O]`.
             tally: Whether the weights' gradients are wanted.
         """
-        lam = [g.clone() for g in by_states]
-        shape = (self.steps, self.emissions.shape[1], self.recurrent.outputs)
-        # Its rows are read in whole vectors, the last one beyond its end.
-        size = math.prod(shape)
-        by_current = empty((size + BYTES,), self.dtype)[:size].view(shape)
-        totals = [
-            lam[0].new_zeros(self.emissions.shape[1], p.high - p.low)
-            for p in self.populations
-            for _ in p.program.tensors
+        batch, sizes = self.emissions.shape[1], [p.size for p in self.populations for _ in p.program.states]
+        lam = [
+            self.emissions.new_zeros(batch, n)
+            if g is None
+            else g.clone(memory_format=torch.contiguous_format)
+            for g, n in zip(by_states, sizes, strict=True)
         ]
-        parts = min(PARTS, self._blocks)
-        sums = {
-            name: connection.sums(parts)
-            for name, connection in (
-                ("before", self.before),
-                ("behind", self.behind if by_sums is not None else None),
-                ("recurrent", self.recurrent if tally and self._worth_tallying() else None),
-            )
-            if connection is not None
-        }
-        given = {"emitted": by_emitted, "sums": by_sums}
+        shape = (self.steps, batch, self.connections.weight.shape[1])
+        # Its rows are read in whole vectors, the last one beyond its end.
+        by_current = empty((math.prod(shape) + BYTES,), self.dtype)
+        by_current = by_current.as_strided(shape, (shape[1] * shape[2], shape[2], 1))
+        totals = [
+            self.emissions.new_zeros(batch, p.size) for p in self.populations for _ in p.program.tensors
+        ]
+        around = Around(
+            before=self.before is not None,
+            behind=self.behind is not None and by_sums is not None,
+            given=by_emitted is not None,
+            tally=tally and self._worth_tallying(),
+        )
+        along = self.connections.cut() if self.cut else self.connections
+        ready = backward_call(self.setting, along.way, around, self._traces(by_records))
+        memory = ready.room.zeros()
+        places = ready.room.addresses(memory)
+        behind = self.behind if around.behind else None
+        weights = _contiguous(
+            None if behind is None else behind.weight,
+            along.whole() if along.way == "dense" else None,
+            dtype=self.dtype,
+        )
+        ready.pack(places, [x.data_ptr() for x in weights])
+        taps = along.backward() if along.way == "taps" else []
         for i, (low, high) in reversed(list(enumerate(chunks(self.steps, self.every)))):
+            values = list(kept)
             if self.every:
                 values = self._kept(high - low)
                 self._forward([start[i].clone() for start in kept], values, True, low, high, None)
-            else:
-                values = list(kept)
-            self._backward(lam, values, given, by_records, by_current, totals, sums, low, high)
+            state, record, keep, by_record = iter(lam), iter(self.records), iter(values), iter(by_records)
+            total = iter(totals)
+            arrays: list[Any] = [self.emissions, by_current]
+            arrays += [] if by_emitted is None else [by_emitted]
+            arrays += [self.current, places[ready.places["tally_before"]]] if around.before else []
+            if around.behind:
+                arrays += [by_sums, places[ready.places["behind"]], places[ready.places["tally_behind"]]]
+            arrays += [places[ready.places["tally"]]] if around.tally else []
+            for p in self.populations:
+                arrays += [next(state) for _ in p.program.states]
+                arrays += p.values(self.dtype)
+                arrays += [next(record) for _ in p.program.record]
+                arrays += [next(keep) for _ in p.saved]
+                arrays += [g for _ in p.program.record if (g := next(by_record)) is not None]
+                arrays += [next(total) for _ in p.program.tensors]
+            self._run(ready, places, arrays, along, taps, low, high)
         total = iter(totals)
         by_coefficients = [
             _shared(next(total), p.coefficients[j])
             for p in self.populations
             for j in sorted(p.program.tensors)
         ]
-        return Adjoints(by_current, lam, by_coefficients, sums)
+        by_weight, by_around = self._gradients(ready, places, around)
+        if tally and by_weight is None:
+            by_weight = weight_gradient(by_current, self.emissions, self.connections, product)
+        return Adjoints(by_current, lam, by_coefficients, by_weight, by_around)
 
-    def by_weight(self, adjoints: Adjoints) -> Tensor:
-        """Derivatives by the weights, `[K, M, N]`."""
-        if "recurrent" in adjoints.sums:
-            by, _ = self.recurrent.gradients(adjoints.sums["recurrent"])
-            return by.expand(self.connections.weight.shape).contiguous()
-        return weight_gradient(adjoints.by_current, self.emissions, self.connections, product)
+    def _gradients(
+        self, ready: Ready, places: list[int], around: Around
+    ) -> tuple[Tensor | None, tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]]:
+        """Derivatives by weights that were summed on the way, those of the connections around behind them."""
+        found: list[Tensor | None] = []
+        for connection, summed in ((self.before, around.before), (self.behind, around.behind)):
+            for x in connection or (None, None):
+                found.append(torch.empty(x.shape, dtype=self.dtype) if x is not None and summed else None)
+        shape = self.connections.weight.shape
+        by_weight = torch.empty(shape[1:], dtype=self.dtype) if around.tally else None
+        ready.unpack(places, [x.data_ptr() for x in (*found, by_weight) if x is not None])
+        if by_weight is not None:
+            by_weight = by_weight.expand(shape).contiguous()
+        return by_weight, (found[0], found[1], found[2], found[3])
 
-    @property
-    def recurrent(self) -> Attached:
-        """The connections as if they had no delays."""
-        return Attached(self.connections.weight[0], None)
-
-    @property
-    def _blocks(self) -> int:
-        """Into how many blocks the samples fall."""
-        return -(-self.emissions.shape[1] // samples_per_block(self.connections.way, self.dtype.itemsize))
+    def _own(self, states: Sequence[Tensor | float]) -> list[Tensor]:
+        """States `[B, n]` that a kernel may change, from given ones or numbers, group by group."""
+        batch, sizes = self.emissions.shape[1], [p.size for p in self.populations for _ in p.program.states]
+        return [
+            s.detach().clone(memory_format=torch.contiguous_format)
+            if isinstance(s, Tensor)
+            else torch.full((batch, n), s, dtype=self.dtype)
+            for s, n in zip(states, sizes, strict=True)
+        ]
 
     def _worth_tallying(self) -> bool:
         """Whether the weights' gradients are sums over events, made on the way."""
         batch, size = self.emissions.shape[1:]
-        few = fits(size, self.recurrent.outputs, self.dtype.itemsize) and worth_it(self.steps, batch, size)
-        fired = self.emissions.flatten(0, 1)
+        columns = self.connections.weight.shape[1]
+        few = fits(size, columns, self.dtype.itemsize) and worth_it(self.steps, batch, size)
         along = self.connections.way == "dense" and not self.cut
-        return along and few and share_of_events(fired, SAMPLED) <= LIVELY
+        return along and few and share_of_events(self.emissions.flatten(0, 1), SAMPLED) <= LIVELY
 
     def by_history(self, by_current: Tensor) -> Tensor:
         """Derivatives by the history, given those by the currents."""
@@ -221,98 +258,90 @@ class Sweep:
     def _kept(self, steps: int) -> list[Tensor]:
         batch = self.emissions.shape[1]
         return [
-            empty((steps, batch, p.high - p.low), p.program.saved_dtype(n, self.dtype))
+            empty((steps, batch, p.size), p.program.saved_dtype(n, self.dtype))
             for p in self.populations
             for n in p.saved
         ]
+
+    def _traces(self, by_records: Sequence[Tensor | None]) -> tuple[tuple[str, ...], ...]:
+        """The recorded states of which there are derivatives, group by group."""
+        by_record = iter(by_records)
+        return tuple(
+            tuple(name for name in p.program.record if next(by_record) is not None) for p in self.populations
+        )
+
+    @property
+    def setting(self) -> Setting:
+        """What shapes settle of it."""
+        depth, (_, batch, size) = self.depth, self.emissions.shape
+        return Setting(
+            forms=tuple([p.form(self.dtype, True) for p in self.populations]),
+            dtype=self.dtype,
+            batch=batch,
+            steps=self.every or self.steps,
+            depth=depth,
+            total=self.steps,
+            moving=self.moving,
+            size=size,
+            columns=self.connections.weight.shape[1],
+            longest=max(self.connections.delays()),
+            inputs=0 if self.before is None else self.before.inputs,
+            outputs=0 if self.behind is None else self.behind.outputs,
+            biased=(
+                self.before is not None and self.before.bias is not None,
+                self.behind is not None and self.behind.bias is not None,
+            ),
+            threads=torch.get_num_threads(),
+        )
 
     def _forward(
         self, states: list[Tensor], kept: list[Tensor], save: bool, low: int, high: int, sums: Tensor | None
     ) -> None:
         """The steps from `low` to `high`: fills emissions, records, `kept` and `sums`, changes the states."""
-        state, record, keep = iter(states), iter(self.records), iter(kept)
-        current = self.current if self.moving else self.current[None]
-        arrays: list[Any] = [current.detach(), self.emissions]
-        arrays += [] if self.before is None else [self.before.from_each()]
-        arrays += [] if self.behind is None or sums is None else [self.behind.from_each(), sums]
+        along = self.connections
         around = Around(before=self.before is not None, behind=sums is not None)
+        ready = forward_call(self.setting, along.way, around, save)
+        memory = ready.room.zeros()
+        places = ready.room.addresses(memory)
+        weights = _contiguous(
+            *(self.before or ()),
+            *((self.behind or ()) if around.behind else ()),
+            along.whole() if along.way == "dense" else None,
+            dtype=self.dtype,
+        )
+        ready.pack(places, [x.data_ptr() for x in weights])
+        state, record, keep = iter(states), iter(self.records), iter(kept)
+        arrays: list[Any] = [self.current, self.emissions]
+        arrays += [places[ready.places["before"]]] if around.before else []
+        arrays += [places[ready.places["behind"]], sums] if around.behind else []
         for p in self.populations:
             arrays += [next(state) for _ in p.program.states]
-            arrays += p.arguments(self.dtype)
+            arrays += p.values(self.dtype)
             arrays += [next(record) for _ in p.program.record]
             arrays += [next(keep) for _ in p.saved] if save else []
-        forms = tuple(p.form(self.dtype, save) for p in self.populations)
-        kernel = forward_kernel(self.connections.way, forms, around)
-        arrays += self.connections.forward()
-        self._run(kernel, "forward", self.connections, around, arrays, low, high, self._blocks)
-
-    def _backward(
-        self,
-        lam: list[Tensor],
-        kept: list[Tensor],
-        given: Mapping[str, Tensor | None],
-        by_records: Sequence[Tensor | None],
-        by_current: Tensor,
-        totals: list[Tensor],
-        sums: Mapping[str, Tensor],
-        low: int,
-        high: int,
-    ) -> None:
-        state, record, keep, by_record = iter(lam), iter(self.records), iter(kept), iter(by_records)
-        total = iter(totals)
-        arrays: list[Any] = [self.emissions, by_current]
-        arrays += [] if given["emitted"] is None else [given["emitted"]]
-        arrays += [self.current.detach(), sums["before"]] if "before" in sums else []
-        if "behind" in sums:
-            assert self.behind is not None
-            arrays += [given["sums"], self.behind.to_each(), sums["behind"]]
-        arrays += [sums["recurrent"]] if "recurrent" in sums else []
-        traces = []
-        for p in self.populations:
-            arrays += [next(state) for _ in p.program.states]
-            arrays += p.arguments(self.dtype)
-            arrays += [next(record) for _ in p.program.record]
-            arrays += [next(keep) for _ in p.saved]
-            wanted = {name: g for name in p.program.record if (g := next(by_record)) is not None}
-            arrays += [g.contiguous() for g in wanted.values()]
-            arrays += [next(total) for _ in p.program.tensors]
-            traces.append(tuple(wanted))
-        around = Around("before" in sums, "behind" in sums, given["emitted"] is not None, "recurrent" in sums)
-        forms = tuple(p.form(self.dtype, True) for p in self.populations)
-        along = self.connections.cut() if self.cut else self.connections
-        kernel = backward_kernel(along.way, forms, tuple(traces), around)
-        parts = len(next(iter(sums.values()))) if sums else self._blocks
-        self._run(kernel, "backward", along, around, [*arrays, *along.backward()], low, high, parts)
+        self._run(ready, places, arrays, along, along.forward() if along.way == "taps" else [], low, high)
 
     def _run(
         self,
-        kernel: Kernel,
-        direction: str,
-        along: Connections,
-        around: Around,
+        ready: Ready,
+        places: list[int],
         arrays: list[Any],
+        along: Connections,
+        taps: list[Any],
         low: int,
         high: int,
-        parts: int,
     ) -> None:
-        """The kernel on all samples, part by part."""
-        batch, size = self.emissions.shape[1:]
-        dtype = self.dtype
-        sizes = Sizes(
-            size=size,
-            columns=along.weight.shape[1],
-            longest=max(along.delays()),
-            itemsize=dtype.itemsize,
-            inputs=0 if self.before is None else self.before.inputs,
-            outputs=0 if self.behind is None else self.behind.outputs,
-        )
-        number = np.dtype(NUMBER[dtype])
-        work = [
-            for_threads(shape, number if kind == "F" else kind)
-            for kind, shape in working_memory(direction, along.way, around, sizes).values()
-        ]
-        ends = [self.depth, int(self.moving), low, high, batch, parts]
-        kernel.run([*arrays, *work, *ends], parts, (high - low) * batch * size)
+        """The kernel on all samples, part by part; `places`: of the room's arrays."""
+        values = [x if isinstance(x, int) else x.data_ptr() for x in arrays]
+        values += [x.ctypes.data for x in taps] or [places[ready.places["weights"]]]
+        values.append(max(along.delays()))
+        ends = [self.depth, int(self.moving), low, high, self.emissions.shape[1], ready.parts]
+        ready.run(places, values, ends)
+
+
+def _contiguous(*given: Tensor | None, dtype: torch.dtype) -> list[Tensor]:
+    """Those that there are, of this type."""
+    return [x.detach().to(dtype).contiguous() for x in given if x is not None]
 
 
 def _shared(total: Tensor, coefficient: float | Tensor) -> Tensor:

@@ -6,7 +6,6 @@ the currents come from; `behind` and `given`, the connection behind; `tally`, gr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from rheobase.kernels import vectors
@@ -20,8 +19,7 @@ ENDS = ["depth", "moving", "low_step", "high_step", "batch", "parts", "thread", 
 CONNECTIONS = {"dense": ["weights", "delay"], "taps": ["weights", "offsets", "starts", "longest"]}
 
 
-@dataclass(frozen=True)
-class Around:
+class Around(NamedTuple):
     """What a kernel does besides the neurons.
 
     Attributes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rheobase.kernels.adjoint import Adjoint
 from rheobase.kernels.trace import Trace
@@ -159,8 +160,7 @@ def forward_body(t: Trace, layout: Layout, saved: Sequence[int]) -> list[str]:
     return body.lines
 
 
-@dataclass(frozen=True)
-class Incoming:
+class Incoming(NamedTuple):
     """Which derivatives come in, which are wanted, and whether the input current is at hand.
 
     `uniform`: the derivative by what was emitted is one number (as that of a sum is).

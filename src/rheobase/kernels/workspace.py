@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import threading
-import weakref
 from collections import OrderedDict, deque
 from typing import Any
 
@@ -24,11 +23,24 @@ KEPT = 1 << 30  # bytes of idle buffers that are kept
 ALIGN = 64
 APART = 128  # bytes: processors fetch cache lines in pairs
 
-_free: OrderedDict[int, deque[Any]] = OrderedDict()  # idle buffers by size, least recently used first
+_free: OrderedDict[int, deque[_Buffer]] = OrderedDict()  # idle buffers by size, least recently used first
 _idle = 0
 _lock = threading.RLock()  # re-entrant: a collection inside `_give` may end another tensor's life
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.bool: np.bool_}
+
+
+class _Lent(np.ndarray[Any, Any]):
+    """An array on a buffer that goes back to the pool when nobody holds the array any more."""
+
+    def __del__(self) -> None:
+        # A slice of it, which has no buffer of its own, is of this type as well.
+        if isinstance(self.base, _Buffer) and _give is not None:  # None: the interpreter is shutting down
+            _give(self.base)
+
+
+class _Buffer(np.ndarray[Any, Any]):
+    """Memory of the pool: bytes from an aligned address on."""
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -40,12 +52,8 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     size = math.prod(shape) * dtype.itemsize
     if size < SMALL or dtype not in _NUMPY:
         return torch.empty(shape, dtype=dtype)
-    buffer = _take(size)
-    start = -buffer.ctypes.data % ALIGN
-    array = np.ndarray(shape, _NUMPY[dtype], buffer, start)
-    # torch holds `array` until the tensor's storage is freed.
-    weakref.finalize(array, _give, size, buffer).atexit = False
-    return torch.from_numpy(array)
+    # torch holds the array until the tensor's storage is freed.
+    return torch.from_numpy(np.ndarray.__new__(_Lent, shape, _NUMPY[dtype], _take(size)))
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -82,18 +90,21 @@ def clear() -> None:
         _idle = 0
 
 
-def _take(size: int) -> Any:
+def _take(size: int) -> _Buffer:
     global _idle
     with _lock:
         if _free.get(size):
             _idle -= size
             _free.move_to_end(size)
             return _free[size].pop()
-    return np.empty(size + ALIGN, np.uint8)
+    whole = np.empty(size + ALIGN, np.uint8)
+    buffer: _Buffer = np.ndarray.__new__(_Buffer, (size,), np.uint8, whole, -whole.ctypes.data % ALIGN)
+    return buffer
 
 
-def _give(size: int, buffer: Any) -> None:
+def _give(buffer: _Buffer) -> None:
     global _idle
+    size = buffer.nbytes
     with _lock:
         _free.setdefault(size, deque()).append(buffer)
         _free.move_to_end(size)

@@ -1,0 +1,75 @@
+"""Matrices on their way into a kernel and out of it: padded, transposed, or summed over parts.
+
+A kernel reads weights in rows of whole vectors, and sums gradients of weights in several parts. To bring one
+matrix from one form to the other takes some five operations of torch, each of which costs more than the
+numbers do where layers are small. Here all matrices of a call are moved at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from array import array
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+import torch
+
+from rheobase.kernels.bound import Bound, Form
+from rheobase.kernels.cache import Kernel
+
+_COLUMNS = 9
+
+
+class Move(NamedTuple):
+    """One matrix's way.
+
+    Attributes:
+        rows, columns: Its size where it comes from.
+        pitch: Numbers from one of its rows to the next.
+        width: The same where it goes to.
+        transposed: Whether it arrives transposed.
+        parts: How many matrices are summed, one after another, into the first, which is then moved.
+        apart: Numbers from one of them to the next.
+    """
+
+    rows: int
+    columns: int
+    pitch: int
+    width: int
+    transposed: bool = False
+    parts: int = 1
+    apart: int = 0
+
+
+class Moves:
+    """Several matrices of one type, moved together.
+
+    >>> a, b = torch.tensor([[1.0, 2.0]]), torch.empty(2, 1)
+    >>> moves = Moves([Move(1, 2, pitch=2, width=1, transposed=True)], torch.float32)
+    >>> moves.run([a.data_ptr()], [b.data_ptr()])
+    >>> b.tolist()
+    [[1.0], [2.0]]
+    """
+
+    def __init__(self, moves: Sequence[Move], dtype: torch.dtype) -> None:
+        self._count = len(moves)
+        self._table = array("q", [n for m in moves for n in (0, 0, *map(int, m))])
+        form = Form(torch.int64, (self._count, _COLUMNS))
+        self._bound = Bound(_kernel(dtype), [form], self._count, 0) if moves else None
+
+    def run(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Move them from these addresses to those."""
+        if self._bound is not None:
+            table = self._table[:]
+            table[0::_COLUMNS] = array("q", sources)
+            table[1::_COLUMNS] = array("q", targets)
+            self._bound.run([table.buffer_info()[0]])
+
+
+@functools.cache
+def _kernel(dtype: torch.dtype) -> Kernel:
+    # As text: importing it would import Numba, which only compiling needs.
+    loops = files("rheobase.kernels").joinpath("moves_loops.py").read_text("utf-8")
+    name = {torch.float32: "float32", torch.float64: "float64"}[dtype]
+    return Kernel(loops.replace("np.float32", f"np.{name}"), "move", f"moves {name}")
