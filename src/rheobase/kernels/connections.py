@@ -22,18 +22,22 @@ Way = Literal["dense", "taps"]
 
 @dataclass(frozen=True)
 class Connections:
-    """Weights `[K, M, N]` from N neurons to M inputs, with their delays in steps."""
+    """Weights `[K, M, N]` from N neurons to M inputs, with their delays in steps.
+
+    Where there is a `mask` `[M, N]` (and no delays), only weights in it count; the others are zero.
+    """
 
     weight: Tensor
     delay: Tensor | None
     none: bool = False  # whether the kernels see no connections at all
+    mask: Tensor | None = None
 
     @classmethod
-    def of(cls, weight: Tensor, delay: Tensor | None) -> Connections:
+    def of(cls, weight: Tensor, delay: Tensor | None, mask: Tensor | None = None) -> Connections:
         """From weights and delays of shape `[K, M, N]` or `[M, N]`."""
         taps = weight.detach() if weight.dim() == 3 else weight.detach()[None]
         if delay is None:
-            return cls(taps.sum(0, keepdim=True) if len(taps) > 1 else taps, None)
+            return cls(taps.sum(0, keepdim=True) if len(taps) > 1 else taps, None, mask=mask)
         return cls(taps, delay.reshape(taps.shape))
 
     def delays(self) -> list[int]:
@@ -64,7 +68,7 @@ class Connections:
         return self._taps(self.weight.permute(2, 0, 1), (2, 0, 1), self.weight.shape[1])
 
     def whole(self) -> Tensor:
-        """All weights between two neurons together, `[M, N]`."""
+        """All weights between two neurons together, `[M, N]`, whatever the mask."""
         return self.weight[0] if len(self.weight) == 1 else self.weight.sum(0)
 
     def _taps(self, weight: Tensor, order: tuple[int, ...], size: int) -> list[Any]:
@@ -94,6 +98,7 @@ def weight_gradient(by_current: Tensor, emissions: Tensor, given: Connections, p
     for d in given.delays():
         by = product(flat, emissions[depth - d : depth - d + steps].flatten(0, 1))
         if given.way == "dense":
+            by = by if given.mask is None else by * given.mask
             whole: Tensor = by.expand(given.weight.shape).contiguous()
             return whole
         assert given.delay is not None
@@ -105,7 +110,7 @@ def weight_gradient(by_current: Tensor, emissions: Tensor, given: Connections, p
 
 def history_gradient(by_current: Tensor, given: Connections, depth: int) -> Tensor:
     """Derivatives `[D, B, N]` by what was emitted in the D steps before the first."""
-    weight = given.weight
+    weight = given.weight if given.mask is None else given.weight * given.mask
     total = by_current.new_zeros(depth, by_current.shape[1], weight.shape[2])
     for d in given.delays():
         part = weight if given.delay is None else torch.where(given.delay == d, weight, 0.0)

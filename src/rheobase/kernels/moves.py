@@ -18,7 +18,7 @@ import torch
 from rheobase.kernels.bound import Bound, Form
 from rheobase.kernels.cache import Kernel
 
-_COLUMNS = 9
+_COLUMNS = 11
 
 
 class Move(NamedTuple):
@@ -31,6 +31,8 @@ class Move(NamedTuple):
         transposed: Whether it arrives transposed.
         parts: How many matrices are summed, one after another, into the first, which is then moved.
         apart: Numbers from one of them to the next.
+        masked: Whether numbers are multiplied by a mask of 0 and 1 (bytes), which has the shape of the
+            matrix where it comes from (1) or, with rows that follow each other, of where it goes to (2).
     """
 
     rows: int
@@ -40,6 +42,7 @@ class Move(NamedTuple):
     transposed: bool = False
     parts: int = 1
     apart: int = 0
+    masked: int = 0
 
 
 class Moves:
@@ -54,16 +57,17 @@ class Moves:
 
     def __init__(self, moves: Sequence[Move], dtype: torch.dtype) -> None:
         self._count = len(moves)
-        self._table = array("q", [n for m in moves for n in (0, 0, *map(int, m))])
+        self._table = array("q", [n for m in moves for n in (0, 0, *map(int, m), 0)])
         form = Form(torch.int64, (self._count, _COLUMNS))
         self._bound = Bound(_kernel(dtype), [form], self._count, 0) if moves else None
 
-    def run(self, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Move them from these addresses to those."""
+    def run(self, sources: Sequence[int], targets: Sequence[int], mask: int = 0) -> None:
+        """Move them from these addresses to those; those that are masked with the mask at this address."""
         if self._bound is not None:
             table = self._table[:]
             table[0::_COLUMNS] = array("q", sources)
             table[1::_COLUMNS] = array("q", targets)
+            table[_COLUMNS - 1 :: _COLUMNS] = array("q", [mask] * self._count)
             self._bound.run([table.buffer_info()[0]])
 
 

@@ -175,10 +175,12 @@ def run_attached(
     record: Sequence[str],
     checkpoint_every: int | None,
     cut: bool = False,
+    mask: Tensor | None = None,
 ) -> tuple[Run, Tensor | None]:
     """The kernel on what was checked, with connections run `along`: the run, and what the one behind made.
 
-    With a connection before, `current` `[T, B, K]` is what comes into that, and gets no gradient.
+    With a connection before, `current` `[T, B, K]` is what comes into that, and gets no gradient. The `mask`
+    tells which weights count (the others are zero), for neurons with one input and without delays.
     """
     depth = _depth(delay)
     names = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in plan.states]
@@ -202,6 +204,7 @@ def run_attached(
         steps=current.shape[0],
         every=checkpoint_every or 0,
         cut=cut,
+        mask=mask,
     )
     ran = run_layer(
         layer,

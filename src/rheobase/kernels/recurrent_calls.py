@@ -43,6 +43,7 @@ class Setting(NamedTuple):
         longest: The longest delay in steps.
         inputs, outputs: Of the connection before and of the one behind; 0 if there is none.
         biased: Whether these have biases.
+        masked: Whether some recurrent weights do not count.
         threads: How many there may be.
     """
 
@@ -59,6 +60,7 @@ class Setting(NamedTuple):
     inputs: int
     outputs: int
     biased: tuple[bool, bool]
+    masked: bool
     threads: int
 
     def width(self, columns: int) -> int:
@@ -69,26 +71,25 @@ class Setting(NamedTuple):
         """Into how many blocks the samples fall."""
         return -(-self.batch // samples_per_block(way, self.dtype.itemsize))
 
-    def from_each(self, inputs: int, outputs: int, biased: bool | None) -> Array:
+    def from_each(self, inputs: int, outputs: int, biased: bool | None, masked: bool = False) -> Array:
         """Weights from each input, `[inputs, padded outputs]`; with a bias or a place for one behind them."""
         width = self.width(outputs)
         form = Form(self.dtype, (inputs + (biased is not None), width))
-        moves = [(Move(outputs, inputs, pitch=inputs, width=width, transposed=True), 0)]
-        moves += [(Move(1, outputs, pitch=outputs, width=width), inputs)] if biased else []
+        moves = [(Move(outputs, inputs, inputs, width, transposed=True, masked=int(masked)), 0)]
+        moves += [(Move(1, outputs, outputs, width), inputs)] if biased else []
         return Array(form, tuple(moves))
 
-    def to_each(self, inputs: int, outputs: int) -> Array:
+    def to_each(self, inputs: int, outputs: int, masked: bool = False) -> Array:
         """Weights to each output, `[outputs, padded inputs]`."""
         width = self.width(inputs)
-        return Array(
-            Form(self.dtype, (outputs, width)), ((Move(outputs, inputs, pitch=inputs, width=width), 0),)
-        )
+        form = Form(self.dtype, (outputs, width))
+        return Array(form, ((Move(outputs, inputs, inputs, width, masked=int(masked)), 0),))
 
-    def sums(self, parts: int, inputs: int, outputs: int, biased: bool) -> Array:
+    def sums(self, parts: int, inputs: int, outputs: int, biased: bool, masked: bool = False) -> Array:
         """Sums of the gradient by weights from each input, `[parts, inputs + 1, padded outputs]`."""
         width = self.width(outputs)
         shared = (parts, (inputs + 1) * width)
-        moves = [(Move(inputs, outputs, width, inputs, True, *shared), 0)]
+        moves = [(Move(inputs, outputs, width, inputs, True, *shared, 2 * masked), 0)]
         moves += [(Move(1, outputs, width, outputs, False, *shared), inputs)] if biased else []
         return Array(Form(self.dtype, (parts, inputs + 1, width)), tuple(moves))
 
@@ -135,13 +136,13 @@ class Ready:
             for out in (False, True)
         )
 
-    def pack(self, addresses: Sequence[int], sources: Sequence[int]) -> None:
-        """Bring weights and biases into the room, in its arrays' order."""
-        self._in.moves.run(sources, [addresses[i] + by for i, by in self._in.ends])
+    def pack(self, addresses: Sequence[int], sources: Sequence[int], mask: int) -> None:
+        """Bring weights and biases into the room, in its arrays' order; recurrent ones within the mask."""
+        self._in.moves.run(sources, [addresses[i] + by for i, by in self._in.ends], mask)
 
-    def unpack(self, addresses: Sequence[int], targets: Sequence[int]) -> None:
+    def unpack(self, addresses: Sequence[int], targets: Sequence[int], mask: int) -> None:
         """Bring sums of gradients by weights and biases out of it, in the same order."""
-        self._out.moves.run([addresses[i] + by for i, by in self._out.ends], targets)
+        self._out.moves.run([addresses[i] + by for i, by in self._out.ends], targets, mask)
 
     def run(self, addresses: Sequence[int], values: Sequence[int], ends: Sequence[int]) -> None:
         """Call the kernel, with the room at these addresses.
@@ -187,7 +188,7 @@ def forward_call(s: Setting, way: Way, around: Around, save: bool) -> Ready:
     for form in s.forms:
         given += [*_states(s, form), *_coefficients(s, form), *_over_time(s, form, save)]
     if way == "dense":
-        arrays["weights"] = s.from_each(s.size, s.columns, None)
+        arrays["weights"] = s.from_each(s.size, s.columns, None, s.masked)
         given += [arrays["weights"].form, None]
     kernel = forward_kernel(way, tuple((*f[:3], f[3] if save else (), f[4]) for f in s.forms), around)
     return _ready(s, way, around, "forward", kernel, given, arrays, s.blocks(way))
@@ -211,7 +212,7 @@ def backward_call(s: Setting, way: Way, around: Around, traces: tuple[tuple[str,
         given += [Form(s.dtype, (s.total, s.batch, s.outputs)), arrays["behind"].form]
         given += [arrays["tally_behind"].form]
     if around.tally:
-        arrays["tally"] = s.sums(parts, s.size, s.columns, False)
+        arrays["tally"] = s.sums(parts, s.size, s.columns, False, s.masked)
         given += [arrays["tally"].form]
     for form, wanted in zip(s.forms, traces, strict=True):
         one = Form(s.dtype, (s.batch, form[4][1] - form[4][0]))
@@ -219,7 +220,7 @@ def backward_call(s: Setting, way: Way, around: Around, traces: tuple[tuple[str,
         given += [Form(s.dtype, (s.total, *one.shape)) for _ in wanted]
         given += [one for _ in program_of(form).tensors]
     if way == "dense":
-        arrays["weights"] = s.to_each(s.size, s.columns)
+        arrays["weights"] = s.to_each(s.size, s.columns, s.masked)
         given += [arrays["weights"].form, None]
     kernel = backward_kernel(way, s.forms, traces, around)
     return _ready(s, way, around, "backward", kernel, given, arrays, parts)

@@ -31,6 +31,7 @@ class Layer(NamedTuple):
         steps: T.
         every: Steps per chunk of recomputation; 0 for none.
         cut: Whether no derivative passes along the connections.
+        mask: Which weights count, bool in their shape; None for all.
     """
 
     keys: tuple[str, ...]
@@ -40,6 +41,7 @@ class Layer(NamedTuple):
     steps: int
     every: int
     cut: bool = False
+    mask: Tensor | None = None
 
     def populations(self, tensors: Sequence[Tensor]) -> Sequence[Population]:
         """The groups with all their coefficients, of which `tensors` are those that are tensors."""
@@ -121,7 +123,7 @@ def _begin(
 ) -> Sweep:
     return Sweep.begin(
         layer.populations(tensors),
-        Connections.of(weight, layer.delay),
+        Connections.of(weight, layer.delay, layer.mask),
         current.detach().contiguous(),
         history if isinstance(history, int) else history.detach(),
         layer.steps,
@@ -172,7 +174,7 @@ class _Recurrence(torch.autograd.Function):
         before, behind = _attached(around)
         sweep = Sweep(
             layer.populations(tensors),
-            Connections.of(weight, layer.delay),
+            Connections.of(weight, layer.delay, layer.mask),
             current.detach().contiguous(),
             emissions,
             list(records),

@@ -180,7 +180,7 @@ class Sweep:
             along.whole() if along.way == "dense" else None,
             dtype=self.dtype,
         )
-        ready.pack(places, [x.data_ptr() for x in weights])
+        ready.pack(places, [x.data_ptr() for x in weights], self._mask_at)
         taps = along.backward() if along.way == "taps" else []
         for i, (low, high) in reversed(list(enumerate(chunks(self.steps, self.every)))):
             values = list(kept)
@@ -224,7 +224,7 @@ class Sweep:
                 found.append(torch.empty(x.shape, dtype=self.dtype) if x is not None and summed else None)
         shape = self.connections.weight.shape
         by_weight = torch.empty(shape[1:], dtype=self.dtype) if around.tally else None
-        ready.unpack(places, [x.data_ptr() for x in (*found, by_weight) if x is not None])
+        ready.unpack(places, [x.data_ptr() for x in (*found, by_weight) if x is not None], self._mask_at)
         if by_weight is not None:
             by_weight = by_weight.expand(shape).contiguous()
         return by_weight, (found[0], found[1], found[2], found[3])
@@ -263,6 +263,12 @@ class Sweep:
             for n in p.saved
         ]
 
+    @property
+    def _mask_at(self) -> int:
+        """The address of the mask; 0 if there is none."""
+        mask = self.connections.mask
+        return 0 if mask is None else mask.data_ptr()
+
     def _traces(self, by_records: Sequence[Tensor | None]) -> tuple[tuple[str, ...], ...]:
         """The recorded states of which there are derivatives, group by group."""
         by_record = iter(by_records)
@@ -291,6 +297,7 @@ class Sweep:
                 self.before is not None and self.before.bias is not None,
                 self.behind is not None and self.behind.bias is not None,
             ),
+            masked=self.connections.mask is not None,
             threads=torch.get_num_threads(),
         )
 
@@ -309,7 +316,7 @@ class Sweep:
             along.whole() if along.way == "dense" else None,
             dtype=self.dtype,
         )
-        ready.pack(places, [x.data_ptr() for x in weights])
+        ready.pack(places, [x.data_ptr() for x in weights], self._mask_at)
         state, record, keep = iter(states), iter(self.records), iter(kept)
         arrays: list[Any] = [self.current, self.emissions]
         arrays += [places[ready.places["before"]]] if around.before else []

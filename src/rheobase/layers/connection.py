@@ -73,13 +73,17 @@ class Constraint(nn.Module):
 
     def forward(self, original: Tensor) -> Tensor:
         """The weights that the trained values come to."""
-        weight = original
-        if self.signs is not None:
-            zero = torch.zeros_like(self.signs)
-            low = torch.where(self.signs > 0, zero, -torch.inf)
-            high = torch.where(self.signs < 0, zero, torch.inf)
-            weight = projected(original, low, high)
+        weight = self.signed(original)
         return weight if self.mask is None else weight * self.mask
+
+    def signed(self, original: Tensor) -> Tensor:
+        """The trained values, each with its sign or zero."""
+        if self.signs is None:
+            return original
+        zero = torch.zeros_like(self.signs)
+        low = torch.where(self.signs > 0, zero, -torch.inf)
+        high = torch.where(self.signs < 0, zero, torch.inf)
+        return projected(original, low, high)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """The trained values that stand for `weight`, which must keep the constraints."""
@@ -162,6 +166,21 @@ def trained_weight(module: nn.Module) -> Tensor | None:
         return original
     weight = getattr(module, "weight", None)
     return weight if isinstance(weight, nn.Parameter) else None
+
+
+def masked_weight(module: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """The `weight` of a connection, and which of its entries count as they are, the others as zeros.
+
+    So a kernel can leave out what does not exist, where a product with the mask would take longer. None where
+    all count.
+    """
+    constraint = constraint_of(module)
+    if constraint is not None and constraint.mask is not None:
+        chains: Any = module.parametrizations
+        if len(chains["weight"]) == 1:
+            return constraint.signed(chains["weight"].original), constraint.mask
+    weight: Tensor = module.weight  # type: ignore[assignment]
+    return weight, None
 
 
 def constraint_of(module: nn.Module) -> Constraint | None:

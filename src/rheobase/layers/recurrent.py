@@ -27,7 +27,7 @@ from rheobase.kernels.recurrent import (
 )
 from rheobase.kernels.recurrent_reference import Read
 from rheobase.kernels.sequence import Backend, Run, check_input, uses_kernel
-from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight
+from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight, masked_weight
 from rheobase.layers.delays import ConnectionDelays, Delays, make_delays
 from rheobase.layers.dense import Dense
 from rheobase.layers.population import Population, is_spiking
@@ -260,7 +260,12 @@ class Recurrent(NeuronLayer):
         if before is None and behind is None:
             return super().join(None, x, None, state, record)
         groups = self.groups()
-        weight, delay = self._taps()
+        simple = self.delays is None and all(len(g.neuron.inputs) == 1 for g in groups)
+        mask = delay = None
+        if simple:
+            weight, mask = masked_weight(self)
+        else:
+            weight, delay = self._taps()
         check_input(x, self.checkpoint_every)
         width = x.shape[2] if before is None else before.outputs
         check_connections(groups, (*x.shape[:2], width), weight, delay, given=state is not None)
@@ -275,6 +280,7 @@ class Recurrent(NeuronLayer):
             Attachment(_attached(before), _attached(behind)),
             record=traced,
             checkpoint_every=self.checkpoint_every,
+            mask=mask,
         )
         output = run.output if sums is None else sums
         return Joint(output, joined=sums is not None, state=run.state, signals=signals_of(run, record))
