@@ -19,7 +19,7 @@ from rheobase.kernels.cache import Kernel
 from rheobase.kernels.connections import Way
 from rheobase.kernels.moves import Move, Moves
 from rheobase.kernels.program import PROGRAMS, Program
-from rheobase.kernels.recurrent_forms import backward_kernel, forward_kernel
+from rheobase.kernels.recurrent_forms import backward_kernel, forward_kernel, kept_arrays
 from rheobase.kernels.recurrent_source import samples_per_block
 from rheobase.kernels.recurrent_text import Around, Sizes, working_memory
 from rheobase.kernels.vectors import padded
@@ -195,13 +195,21 @@ def forward_call(s: Setting, way: Way, around: Around, save: bool) -> Ready:
 
 
 @functools.lru_cache(maxsize=256)
-def backward_call(s: Setting, way: Way, around: Around, traces: tuple[tuple[str, ...], ...]) -> Ready:
-    """The backward pass; `traces`: of which recorded states derivatives come in, group by group."""
+def backward_call(
+    s: Setting, way: Way, around: Around, traces: tuple[tuple[str, ...], ...], window: int
+) -> Ready:
+    """The backward pass.
+
+    Args:
+        s, way, around: The layer, and what runs along.
+        traces: Of which recorded states derivatives come in, group by group.
+        window: For how many steps derivatives by the currents are kept.
+    """
     summed = around.before or around.behind or around.tally
     parts = min(PARTS, s.blocks(way)) if summed else s.blocks(way)
     spikes = Form(s.dtype, (s.depth + s.total, s.batch, s.size))
     arrays: dict[str, Array] = {}
-    given: list[Form | None] = [spikes, Form(s.dtype, (s.total, s.batch, s.columns))]
+    given: list[Form | None] = [spikes, Form(s.dtype, (window, s.batch, s.columns))]
     given += [Form(s.dtype, (s.total, s.batch, s.size))] if around.given else []
     if around.before:
         arrays["tally_before"] = s.sums(parts, s.inputs, s.columns, s.biased[0])
@@ -239,10 +247,12 @@ def _coefficients(s: Setting, form: tuple[Any, ...]) -> list[Form]:
 def _over_time(s: Setting, form: tuple[Any, ...], save: bool) -> list[Form]:
     """Recorded states, and what is kept."""
     p, (low, high, _) = program_of(form), form[4]
-    kept = form[3] if save else ()
     return [
         *(Form(s.dtype, (s.total, s.batch, high - low)) for _ in p.record),
-        *(Form(p.saved_dtype(n, s.dtype), (s.steps, s.batch, high - low)) for n in kept),
+        *(
+            Form(dtype, (s.steps + more, s.batch, high - low))
+            for more, dtype in kept_arrays(p, form[3] if save else (), s.dtype)
+        ),
     ]
 
 

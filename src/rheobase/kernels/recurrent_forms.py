@@ -19,6 +19,7 @@ from rheobase.kernels.passes import NAMES
 from rheobase.kernels.program import PROGRAMS, Program
 from rheobase.kernels.recurrent_source import Part, backward_source, forward_source
 from rheobase.kernels.recurrent_text import Around
+from rheobase.kernels.saved import places
 from rheobase.kernels.source import Incoming, Layout
 from rheobase.kernels.trace import trace
 from rheobase.registry import name_of
@@ -47,6 +48,10 @@ class Population:
             return p.saved
         held = {p.trace.emitted, *(p.trace.new_states[n] for n in p.record)}
         return tuple(n for n in p.saved if n not in held)
+
+    def kept(self, dtype: torch.dtype) -> list[tuple[int, torch.dtype]]:
+        """See `kept_arrays`."""
+        return kept_arrays(self.program, self.saved, dtype)
 
     @property
     def size(self) -> int:
@@ -80,16 +85,31 @@ class Population:
         return values
 
 
+def places_of(p: Program, saved: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Where nodes are kept (see `places`); each by itself where they are the step's derivatives."""
+    return tuple((i, 0) for i in range(len(saved))) if p.linear else places(p.trace, saved)
+
+
+def kept_arrays(p: Program, saved: Sequence[int], dtype: torch.dtype) -> list[tuple[int, torch.dtype]]:
+    """Arrays of what is kept over time: how many rows more than steps, and the type."""
+    found: dict[int, tuple[int, torch.dtype]] = {}
+    for node, (array, later) in zip(saved, places_of(p, saved), strict=True):
+        more, _ = found.get(array, (0, dtype))
+        found[array] = (max(more, later), p.saved_dtype(node, dtype))
+    return [found[array] for array in sorted(found)]
+
+
 def _title(keys: Sequence[str]) -> str:
     return " and ".join(dict.fromkeys(name_of(type(PROGRAMS[key].neuron)) for key in keys))
 
 
 @functools.cache
 def forward_kernel(way: Way, forms: tuple[tuple[Any, ...], ...], around: Around) -> Kernel:
-    parts = [
-        Part(PROGRAMS[key].trace, Layout(dtype, kinds, False, PROGRAMS[key].record), saved, *place)
-        for key, dtype, kinds, saved, place in forms
-    ]
+    parts = []
+    for key, dtype, kinds, saved, (low, high, column) in forms:
+        p = PROGRAMS[key]
+        layout = Layout(dtype, kinds, False, p.record)
+        parts.append(Part(p.trace, layout, saved, low, high, column, places=places_of(p, saved)))
     name = f"recurrent {_title([form[0] for form in forms])}"
     source = forward_source(parts, f"Forward pass of {name} neurons.", way, around)
     return Kernel(source, "forward", f"{name} forward")
@@ -107,7 +127,7 @@ def backward_kernel(
         adj = adjoint(t, emitted=True, coefficients=frozenset(t.coefficients[j] for j in positions))
         incoming = Incoming(True, wanted_traces, True, positions, keeps_current=False)
         layout = Layout(dtype, kinds, False, p.record)
-        parts.append(Part(t, layout, saved, low, high, column, adj, incoming))
+        parts.append(Part(t, layout, saved, low, high, column, adj, incoming, places_of(p, saved)))
     name = f"recurrent {_title([form[0] for form in forms])}"
     source = backward_source(parts, f"Backward pass of {name} neurons.", way, around)
     return Kernel(source, "backward", f"{name} backward")

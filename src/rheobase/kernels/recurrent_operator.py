@@ -193,6 +193,7 @@ class _Recurrence(torch.autograd.Function):
             gradients[1 : 1 + n],
             None if by_sums is None else by_sums.contiguous(),
             tally=wants[2],
+            whole=(wants[1] and before is None) or wants[3],
         )
         by_weight = None if found.by_weight is None else found.by_weight.reshape(weight.shape)
         by_history = sweep.by_history(found.by_current) if wants[3] and not layer.cut else None

@@ -31,7 +31,7 @@ class Adjoints(NamedTuple):
     """What `Sweep.backward` returns.
 
     Attributes:
-        by_current: Derivatives by the currents `[T, B, M]`.
+        by_current: Derivatives by the currents `[T, B, M]`, or what is left of them if they are not wanted.
         by_states: Those by the initial states, group by group.
         by_coefficients: Those by the coefficients that are tensors, group by group.
         by_weight: Those by the weights, `[K, M, N]`, if they are wanted.
@@ -139,6 +139,7 @@ class Sweep:
         by_states: Sequence[Tensor | None],
         by_sums: Tensor | None = None,
         tally: bool = True,
+        whole: bool = True,
     ) -> Adjoints:
         """The adjoint of `forward`.
 
@@ -149,18 +150,10 @@ class Sweep:
             by_states: Derivatives by the final states; None for zeros.
             by_sums: Derivative by what the connection behind made, `[T, B, O]`.
             tally: Whether the weights' gradients are wanted.
+            whole: Whether the derivatives by the currents are wanted.
         """
-        batch, sizes = self.emissions.shape[1], [p.size for p in self.populations for _ in p.program.states]
-        lam = [
-            self.emissions.new_zeros(batch, n)
-            if g is None
-            else g.clone(memory_format=torch.contiguous_format)
-            for g, n in zip(by_states, sizes, strict=True)
-        ]
-        shape = (self.steps, batch, self.connections.weight.shape[1])
-        # Its rows are read in whole vectors, the last one beyond its end.
-        by_current = empty((math.prod(shape) + BYTES,), self.dtype)
-        by_current = by_current.as_strided(shape, (shape[1] * shape[2], shape[2], 1))
+        batch = self.emissions.shape[1]
+        lam = self._own([0.0 if g is None else g for g in by_states])
         totals = [
             self.emissions.new_zeros(batch, p.size) for p in self.populations for _ in p.program.tensors
         ]
@@ -171,7 +164,14 @@ class Sweep:
             tally=tally and self._worth_tallying(),
         )
         along = self.connections.cut() if self.cut else self.connections
-        ready = backward_call(self.setting, along.way, around, self._traces(by_records))
+        # What was summed on the way is wanted for as long as it takes to arrive, no longer.
+        window = max(along.delays()) + 1 if around.tally or not tally else self.steps
+        window = self.steps if whole else min(window, self.steps)
+        shape = (window, batch, self.connections.weight.shape[1])
+        # Its rows are read in whole vectors, the last one beyond its end.
+        by_current = empty((math.prod(shape) + BYTES,), self.dtype)
+        by_current = by_current.as_strided(shape, (shape[1] * shape[2], shape[2], 1))
+        ready = backward_call(self.setting, along.way, around, self._traces(by_records), window)
         memory = ready.room.zeros()
         places = ready.room.addresses(memory)
         behind = self.behind if around.behind else None
@@ -199,7 +199,7 @@ class Sweep:
                 arrays += [next(state) for _ in p.program.states]
                 arrays += p.values(self.dtype)
                 arrays += [next(record) for _ in p.program.record]
-                arrays += [next(keep) for _ in p.saved]
+                arrays += [next(keep) for _ in p.kept(self.dtype)]
                 arrays += [g for _ in p.program.record if (g := next(by_record)) is not None]
                 arrays += [next(total) for _ in p.program.tensors]
             self._run(ready, places, arrays, along, taps, low, high)
@@ -258,9 +258,9 @@ class Sweep:
     def _kept(self, steps: int) -> list[Tensor]:
         batch = self.emissions.shape[1]
         return [
-            empty((steps, batch, p.size), p.program.saved_dtype(n, self.dtype))
+            empty((steps + more, batch, p.size), dtype)
             for p in self.populations
-            for n in p.saved
+            for more, dtype in p.kept(self.dtype)
         ]
 
     @property
@@ -325,7 +325,7 @@ class Sweep:
             arrays += [next(state) for _ in p.program.states]
             arrays += p.values(self.dtype)
             arrays += [next(record) for _ in p.program.record]
-            arrays += [next(keep) for _ in p.saved] if save else []
+            arrays += [next(keep) for _ in p.kept(self.dtype)] if save else []
         self._run(ready, places, arrays, along, along.forward() if along.way == "taps" else [], low, high)
 
     def _run(

@@ -58,8 +58,8 @@ class Part:
     """A group of neurons within the kernel: its traced step, and its place.
 
     Its neurons are those from `low` to `high`; their inputs take the current's columns from `column` on.
-    `saved` are the nodes kept at every step in arrays of their own; `adjoint` and `incoming` are
-    needed for the backward kernel only.
+    `saved` are the nodes kept at every step, in arrays at `places` (see `rheobase.kernels.saved.places`);
+    `adjoint` and `incoming` are needed for the backward kernel only.
     """
 
     trace: Trace
@@ -70,6 +70,7 @@ class Part:
     column: int
     adjoint: Adjoint | None = None
     incoming: Incoming | None = None
+    places: tuple[tuple[int, int], ...] = ()
 
     def coefficients(self, g: int) -> list[str]:
         """Arguments: a number, or one value per neuron."""
@@ -92,7 +93,15 @@ class Part:
         return [f"r{g}_{name}" for name in self.layout.record]
 
     def kept(self, g: int) -> list[str]:
-        return [f"kept{g}_{i}" for i in range(len(self.saved))]
+        """Arguments: the arrays of what is kept."""
+        return [f"kept{g}_{i}" for i in range(len({array for array, _ in self.places}))]
+
+    def kept_rows(self, g: int) -> list[str]:
+        """What `forward_body` and `adjoint_body` call a step's rows of them."""
+        return [
+            f"kept{i} = kept{g}_{array}[t - low_step{f' + {later}' if later else ''}, r]"
+            for i, (array, later) in enumerate(self.places)
+        ]
 
 
 def _header(parts: Sequence[Part], title: str, flags: str) -> str:
@@ -122,7 +131,7 @@ def forward_step(parts: Sequence[Part], by: int) -> str:
             f"out = out_all[depth + t, r, {p.low}:{p.high}]",
             *(f"s_{n} = {s}[r]" for n, s in zip(p.trace.states, p.states(g, "s"), strict=True)),
             *(f"r_{n} = {r}[t, r]" for n, r in zip(p.layout.record, p.records(g), strict=True)),
-            *(f"kept{i} = {k}[t - low_step, r]" for i, k in enumerate(p.kept(g))),
+            *p.kept_rows(g),
             f"for k in range({p.high - p.low}):",
         ]
         text += indent(slices, by) + indent(forward_body(p.trace, p.layout, p.saved), by + 1)
@@ -139,13 +148,13 @@ def _adjoint_step(parts: Sequence[Part], by: int) -> str:
         slices = [
             *p.bind(g),
             f"g_out = g_all[{p.low}:{p.high}]",
-            "by = by_all[t, r]",
+            "by = by_all[t % window, r]",
             *p.currents("by_", "by"),
             f"out = out_all[depth + t, r, {p.low}:{p.high}]",
             *(f"lam_{n} = {s}[r]" for n, s in zip(p.trace.states, p.states(g, "lam"), strict=True)),
             *(f"r_{n} = {r}[t, r]" for n, r in zip(p.layout.record, p.records(g), strict=True)),
             *(f"g_{n} = g{g}_{n}[t, r]" for n in p.incoming.traces),
-            *(f"kept{i} = {k}[t - low_step, r]" for i, k in enumerate(p.kept(g))),
+            *p.kept_rows(g),
             *(f"by_c{j} = by{g}_{j}[r]" for j in p.incoming.coefficients),
             f"for k in range({p.high - p.low}):",
         ]
@@ -209,7 +218,8 @@ def forward_source(parts: Sequence[Part], title: str, way: str, around: Around) 
 def backward_source(parts: Sequence[Part], title: str, way: str, around: Around) -> str:
     """The backward kernel, "dense" or "taps".
 
-    Arguments: the emissions; the derivatives by the currents `[T, B, M]`, to be filled; those by the
+    Arguments: the emissions; the derivatives by the currents `[T, B, M]`, to be filled, or a window of them
+    (step t is in row t % window) for at least as many steps as the longest delay and one; those by the
     emissions `[T, B, N]`; of the connection before, its inputs `[T, B, K]` and sums of the gradient
     `[parts, K + 1, padded M]`; of the one behind, the derivatives by its sums `[T, B, O]`, its weights
     `[O, padded N]`, and sums of the gradient `[parts, N + 1, padded O]`; sums of the gradient of the

@@ -118,7 +118,7 @@ def prologue(way: str, around: Around, *, forward: bool) -> list[str]:
 
 def tallies(around: Around) -> list[str]:
     """At step t of sample r, once `by` is known: each event's share in the weights' gradients."""
-    lines = ["by = by_all[t, r]"] if around.before or around.tally else []
+    lines = ["by = by_all[t % window, r]"] if around.before or around.tally else []
     if around.before:
         lines += [*_ARRIVED, "spread_rows(active, count, x, by, tally_before[part])"]
         lines += ["total = tally_before[part, inputs]", "for k in range(columns):", "    total[k] += by[k]"]
@@ -235,7 +235,7 @@ FORWARD = {
 
 BACKWARD = {
     "dense": """\
-    steps, columns = by_all.shape[0], by_all.shape[2]
+    steps, window, columns = out_all.shape[0] - depth, by_all.shape[0], by_all.shape[2]
     rows, everyone = g_rows[thread], everyone_all[thread]
     for k in range(columns):
         everyone[k] = k
@@ -249,12 +249,12 @@ BACKWARD = {
                     g_all = rows[r - first]
 {given}
                 if t + delay < steps:
-                    multiply(by_all[t + delay], first, last, everyone, columns, weights, rows)
+                    multiply(by_all[(t + delay) % window], first, last, everyone, columns, weights, rows)
                 for r in range(first, last):
                     g_all = rows[r - first]
 {step}{tally}""",
     "taps": """\
-    steps, columns = by_all.shape[0], by_all.shape[2]
+    steps, window, columns = out_all.shape[0] - depth, by_all.shape[0], by_all.shape[2]
     past, pulled, g_all = past_all[thread], pulled_all[thread], row_all[thread]
     move = past.shape[0] // (columns * LANES) - longest
     for part in range(low_part, high_part):
@@ -264,8 +264,9 @@ BACKWARD = {
             for d in range(longest):
                 t = high_step + longest - 1 - d
                 for r in range(first, last):
+                    by = by_all[t % window, r]
                     for k in range(columns):
-                        past[(d * columns + k) * LANES + r - first] = by_all[t, r, k] if t < steps else ZERO
+                        past[(d * columns + k) * LANES + r - first] = by[k] if t < steps else ZERO
             at = longest
             for step in range(high_step - low_step):
                 t = high_step - 1 - step
@@ -289,7 +290,7 @@ BACKWARD = {
                     for k in range(size):
                         g_all[k] += pulled[k * LANES + r - first]
 {step}
-                    by = by_all[t, r]
+                    by = by_all[t % window, r]
                     for k in range(columns):
                         past[(at * columns + k) * LANES + r - first] = by[k]
 {tally}

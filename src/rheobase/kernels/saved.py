@@ -12,6 +12,8 @@ trade; `torch._functorch.partitioners` for the cut).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
@@ -81,3 +83,39 @@ def choose_saved(t: Trace, adj: Adjoint, *, kept: frozenset[int], constant: bool
         for n in {key[0] for key in graph if isinstance(key, tuple)}
         if (n, "in") in reachable and (n, "out") not in reachable
     )
+
+
+def places(t: Trace, saved: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """For each saved node, the array in which it is kept over time, and how many rows behind its step's.
+
+    What is made of the old state as another value is made of the new one, is that other value of the step
+    before (how far the membrane was from threshold, say). Both are in one array, with a row more than there
+    are steps: what a step makes of the new state is where the next puts what it makes of the old one.
+
+    >>> from rheobase.neurons.lif import LIF
+    >>> from rheobase.kernels.trace import trace
+    >>> places(trace(LIF()), [3, 5])
+    ((0, 0), (1, 0))
+    """
+    later = {n: _later(t, n) for n in saved}
+    sources = {n: m for n, m in later.items() if m in later and m != n and later[m] not in later}
+    arrays = [n for n in saved if n not in sources]
+    followed = set(sources.values())
+    return tuple((arrays.index(sources.get(n, n)), int(n in followed)) for n in saved)
+
+
+def _later(t: Trace, node: int) -> int | None:
+    """The node that is to the new state what `node` is to the old one; None if there is none."""
+    replaced: dict[int, int | None] = {old: t.new_states[name] for name, old in t.states.items()}
+    for n in t.live([node]):
+        if n in replaced:
+            continue
+        of = t.tape.nodes[n]
+        args = [replaced[a] for a in of.args]
+        if not t.tape.varying[n]:
+            replaced[n] = n
+        elif not of.args or None in args:  # an input, or made from what is not there
+            replaced[n] = None
+        else:
+            replaced[n] = t.tape.find(replace(of, args=tuple(a for a in args if a is not None)))
+    return replaced[node]

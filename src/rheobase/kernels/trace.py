@@ -57,6 +57,10 @@ class Tape:
             self.varying.append(op in ("state", "input", "seed") or any(self.varying[a] for a in args))
         return Symbol(self, self._ids[node])
 
+    def find(self, node: Node) -> int | None:
+        """The id of a node that is recorded already."""
+        return self._ids.get(node)
+
     def lift(self, value: Any) -> Symbol:
         """A Python number, or a symbol, as a symbol."""
         if isinstance(value, Symbol):
