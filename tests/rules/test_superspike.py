@@ -273,6 +273,37 @@ def test_the_regulariser_fades_out(continuous: bool, feedback: str) -> None:
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-16)
 
 
+@pytest.mark.parametrize("continuous", [True, False])
+def test_margins_move_thresholds_down_and_up_in_turn(continuous: bool) -> None:
+    """Each update is that of a network with such thresholds from the start."""
+    inputs, targets = trains(300, J, 0.05, 1), trains(300, K, 0.02, 2)
+
+    def moved(hidden: float, readout: float) -> Network:
+        net = network()
+        for name, by in (("hidden1", hidden), ("readout", readout)):
+            net.layers[name] = Neurons(NEURON.replace(threshold=NEURON.threshold + by))
+        return net
+
+    rule = Superspike(continuous=continuous, heterosynaptic=0.1)
+    others = (moved(-0.5, -2.0), moved(0.5, 2.0), moved(-0.5, -2.0))
+    net, with_margins = network(), rule.replace(readout_margin=2.0, hidden_margin=0.5)
+    memory, plain = with_margins.begin(net, generator(0)), rule.begin(others[0], generator(0))
+    directions = []
+    for other in others:
+        net.zero_grad()
+        outcome = with_margins.accumulate(net, lesson(inputs, targets), memory)
+        wanted = rule.accumulate(other, lesson(inputs, targets), plain)
+        memory, plain = outcome.memory, wanted.memory
+        assert outcome.loss == wanted.loss
+        for mine, its in zip(net.parameters(), other.parameters(), strict=True):
+            assert mine.grad is not None
+            assert mine.grad.any()
+            torch.testing.assert_close(mine.grad, its.grad, rtol=0.0, atol=0.0)
+        directions.append(net.layers["dense1"].weight.grad.clone())
+    assert not torch.equal(directions[0], directions[1])
+    assert all(layer.neuron == NEURON for layer in net.neurons().values())  # its own are as they were
+
+
 def test_cutoff_silences_far_membranes() -> None:
     net, rule = network(hidden=False), Superspike(cutoff=1e-6)
     inputs, targets = trains(200, J, 0.05, 1), trains(200, K, 0.02, 2)

@@ -26,6 +26,10 @@ of the neuron's own spikes (+1 for each, decaying with tau_het), and keeps it fr
 errors become rare, it goes on to pull until there are some again; `heterosynaptic_updates` N lets it fade
 out, rho (1 - n/N) at update n, and is not in the paper.
 
+Nor is a margin: where all answers are right, no error says that some were so by little. With
+`readout_margin` or `hidden_margin` m, thresholds of the read-out or of hidden layers are m lower one time
+and m higher the next (`rheobase.rules.thresholds`): what came close to a wrong answer then gives one.
+
 The online form's cost per step is that of all synapses; here it is that of all neurons, with the same
 results (`rheobase.rules.backward_sums`). The per-parameter learning rate of the paper is the optimizer
 `rmaxprop`; bounds on weights are `training.weight_bound`.
@@ -56,6 +60,7 @@ from rheobase.rules.base import Kind, LearningRule, Lesson, Memory, Outcome
 from rheobase.rules.membrane import membrane, sensitivity, variables
 from rheobase.rules.single_layer import in_one_kernel, run_single
 from rheobase.rules.synapses import Layer, layers, put
+from rheobase.rules.thresholds import moved_thresholds
 
 Feedback = Literal["symmetric", "random", "uniform"]
 UPDATES = "updates"  # memory: how many there were
@@ -97,6 +102,12 @@ class Superspike(LearningRule):
         help="after how many the regulariser has faded out, linearly; it stays as it is if none",
     )
     tau_het: float = option(default=100.0, unit="ms", above=0, help="time constant of its trace of spikes")
+    readout_margin: float = option(
+        default=0.0, at_least=0, help="how much lower and higher, in turn, the read-out's threshold is"
+    )
+    hidden_margin: float = option(
+        default=0.0, at_least=0, help="how much lower and higher, in turn, hidden thresholds are"
+    )
     cutoff: float | None = option(
         default=None, above=0, help="distance below the threshold beyond which sigma' is 0; nowhere if none"
     )
@@ -124,7 +135,7 @@ class Superspike(LearningRule):
                 "does: continuous=True compares spike trains"
             )
         memory = {}
-        if self.heterosynaptic_updates is not None:
+        if self.heterosynaptic_updates is not None or self._margins:
             memory[UPDATES] = torch.tensor(0)
         if self.feedback == "random":
             for layer, behind in pairwise(found):
@@ -134,10 +145,17 @@ class Superspike(LearningRule):
 
     def accumulate(self, network: Network, lesson: Lesson, memory: Memory) -> Outcome:
         learn = self._continue if self.continuous else self._batch
+        if self._margins:
+            side = 1 if int(memory[UPDATES]) % 2 else -1
+            network = moved_thresholds(network, side * self.hidden_margin, side * self.readout_margin)
         outcome = learn(network, lesson, memory)
         if UPDATES not in memory:
             return outcome
         return replace(outcome, memory={**outcome.memory, UPDATES: memory[UPDATES] + 1})
+
+    @property
+    def _margins(self) -> bool:
+        return bool(self.readout_margin or self.hidden_margin)
 
     # ---- batches from rest
 
