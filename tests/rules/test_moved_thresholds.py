@@ -15,14 +15,16 @@ from rheobase.rules.thresholds import moved_thresholds
 
 
 def test_lower_thresholds_fire_where_lower_ones_would() -> None:
-    net = Network(
-        a=Dense(3, 4),
-        one=Neurons(LIF()),
-        b=Dense(4, 4),
-        two=Neurons(LIF()),
-        c=Dense(4, 2),
-        out=Neurons(LIF()),
-    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = Network(
+            a=Dense(3, 4),
+            one=Neurons(LIF()),
+            b=Dense(4, 4),
+            two=Neurons(LIF()),
+            c=Dense(4, 2),
+            out=Neurons(LIF()),
+        )
     inputs = torch.rand(50, 2, 3, generator=torch.Generator().manual_seed(0)) * 4.0
     wanted = Network(**dict(net.layers.items()))
     for name, threshold in (("one", 0.75), ("two", 0.75), ("out", 1.5)):
