@@ -84,7 +84,7 @@ def table(results: dict[str, dict[str, float]], ideal: float, schemes: tuple[str
 def figure(results: dict[str, dict[str, float]], ideal: float, schemes: tuple[str, ...], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(8.5, 0.42 * len(results) + 1.3), layout="constrained")
+    drawn = Figure(figsize=(8.5, 0.42 * max(len(results), 4) + 1.3), layout="constrained")
     axes = drawn.subplots()
     for index, scheme in enumerate(schemes):
         values = [row[scheme] for row in results.values()]

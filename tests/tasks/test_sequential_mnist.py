@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
+from rheobase.cli.inputs import read_samples
 from rheobase.tasks.mnist import MNIST
 from rheobase.tasks.sequential_mnist import SequentialMNIST
 
@@ -62,3 +66,26 @@ def test_the_cue_flickers_between_white_and_black() -> None:
     sequences, images = task.splits().test.whole().inputs, MNIST().splits().test.whole().inputs
     assert torch.equal(sequences[:, :784], images.reshape(1000, 784, 1))
     assert sequences[:, 784:, 0].unique(dim=0).tolist() == [[1, 1, 0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        SequentialMNIST(hold=2, columns=20, cue=8, answer=24),
+        SequentialMNIST(order="pixels", cue=56, flicker=4, answer=56),
+    ],
+    ids=["rows", "pixels"],
+)
+def test_images_in_files_become_sequences(task: SequentialMNIST, tmp_path: Path) -> None:
+    chosen = torch.arange(2)
+    images = MNIST().splits().test.batch(chosen).inputs
+    assert images.shape[1:] == task.sample_shape
+    np.save(tmp_path / "images.npy", (images[:, 0] * 255).round().to(torch.uint8).numpy())
+    np.save(tmp_path / "sequences.npy", task.present(images).numpy())
+    wanted = task.splits().test.batch(chosen).inputs
+    assert wanted.shape[1:] == task.input_shape
+    for name in ("images", "sequences"):
+        torch.testing.assert_close(read_samples(tmp_path / f"{name}.npy", task), wanted)
+    np.save(tmp_path / "wrong.npy", np.zeros((2, 5, 5), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"shape \(2, 5, 5\), wanted .*\(1, 28, 28\)"):
+        read_samples(tmp_path / "wrong.npy", task)

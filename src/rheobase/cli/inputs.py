@@ -6,6 +6,7 @@ are scaled as the task scales its own; colour images are turned grey; nothing is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", 
 def read_samples(path: Path, task: Task) -> Tensor:
     """The samples in a file, float32 `[B, *task.input_shape]`.
 
-    A file of one sample is a batch of one; a leading channel dimension of size 1 may be missing.
+    A file of one sample is a batch of one; a leading channel dimension of size 1 may be missing. Where the
+    task makes inputs of samples of another shape (sequences of images), the file may hold either.
 
     Raises:
         ValueError: If the file is damaged, or its values are not of the task's shape, finite, and in
@@ -39,9 +41,10 @@ def read_samples(path: Path, task: Task) -> Tensor:
     if not np.issubdtype(values.dtype, np.number) or np.issubdtype(values.dtype, np.complexfloating):
         raise ValueError(f"{path}: got values of type {values.dtype}, wanted numbers")
     whole = np.issubdtype(values.dtype, np.integer)
-    samples = _shaped(values.astype(np.float32), task.input_shape, path)
+    samples = _shaped(values.astype(np.float32), (task.input_shape, task.sample_shape), path)
     _check(samples, white if whole else 1.0, path, bool(hasattr(task, "white")))
-    return torch.from_numpy(samples / np.float32(white) if whole else samples)
+    read = torch.from_numpy(samples / np.float32(white) if whole else samples)
+    return read if read.shape[1:] == task.input_shape else task.present(read)
 
 
 def _picture(path: Path) -> npt.NDArray[Any]:
@@ -82,15 +85,17 @@ def _numpy(path: Path) -> npt.NDArray[Any]:
     return values
 
 
-def _shaped(values: npt.NDArray[Any], wanted: tuple[int, ...], path: Path) -> npt.NDArray[Any]:
-    shapes = [wanted, wanted[1:]] if wanted[0] == 1 and len(wanted) > 1 else [wanted]
-    for shape in shapes:
-        if values.shape == shape or (values.shape[1:] == shape and len(values)):
-            return np.ascontiguousarray(values.reshape(-1, *wanted))
-    told = " or ".join(f"{shape} or [B, {', '.join(map(str, shape))}]" for shape in shapes)
+def _shaped(values: npt.NDArray[Any], wanted: Sequence[tuple[int, ...]], path: Path) -> npt.NDArray[Any]:
+    """A batch of samples of the first of these shapes that fits."""
+    told: dict[str, None] = {}
+    for whole in wanted:
+        for shape in (whole, whole[1:]) if whole[0] == 1 and len(whole) > 1 else (whole,):
+            if values.shape == shape or (values.shape[1:] == shape and len(values)):
+                return np.ascontiguousarray(values.reshape(-1, *whole))
+            told[f"{shape} or [B, {', '.join(map(str, shape))}]"] = None
     raise ValueError(
-        f"{path}: got an array of shape {values.shape}, wanted {told} (B samples, in the task's own shape); "
-        "resize or cut the input first"
+        f"{path}: got an array of shape {values.shape}, wanted {' or '.join(told)} (B samples, in the task's "
+        "own shape); resize or cut the input first"
     )
 
 

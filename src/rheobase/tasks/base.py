@@ -158,6 +158,15 @@ class Task(Config, ABC):
         """The shape of one input, without the batch."""
 
     @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample as files hold it (such as an image), before it becomes an input."""
+        return self.input_shape
+
+    def present(self, samples: Tensor) -> Tensor:
+        """Samples `[B, *sample_shape]` as inputs `[B, *input_shape]`."""
+        return samples
+
+    @property
     @abstractmethod
     def outputs(self) -> int:
         """The number of values a network must put out."""

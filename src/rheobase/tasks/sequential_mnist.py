@@ -126,6 +126,7 @@ class SequentialMNIST(Task):
     """
 
     classes: ClassVar[tuple[str, ...]] = MNIST.classes
+    white: ClassVar[float] = MNIST.white
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # Of three that were tried, the best on 800 of the training digits (validation=0.2).
         "default": {
@@ -260,6 +261,23 @@ class SequentialMNIST(Task):
         return (784 * self.hold + self.cue, 1)
 
     @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """A whole image."""
+        return self._images().input_shape
+
+    def present(self, samples: Tensor) -> Tensor:
+        """Images `[B, 1, 28, 28]` as sequences."""
+        first = (28 - self.columns) // 2
+        rows = samples[..., first : first + self.columns].reshape(len(samples), 28, -1)
+        sequences = rows if self.order == "rows" else rows.reshape(len(samples), 784, 1)
+        sequences = sequences.repeat_interleave(self.hold, 1)
+        sequences = functional.pad(sequences, (0, 0, 0, self.cue))
+        if self.flicker is not None:
+            white = torch.arange(self.cue) // self.flicker % 2 == 0
+            sequences[:, sequences.shape[1] - self.cue :][:, white] = 1.0
+        return sequences
+
+    @property
     def outputs(self) -> int:
         """One per class."""
         return len(self.classes)
@@ -276,14 +294,7 @@ class SequentialMNIST(Task):
 
     def _sequences(self, data: Dataset) -> ArrayDataset:
         whole = data.whole()
-        images, first = whole.inputs, (28 - self.columns) // 2
-        rows = images[..., first : first + self.columns].reshape(len(images), 28, -1)
-        sequences = rows if self.order == "rows" else rows.reshape(len(images), 784, 1)
-        sequences = sequences.repeat_interleave(self.hold, 1)
-        sequences = functional.pad(sequences, (0, 0, 0, self.cue))
-        if self.flicker is not None:
-            white = torch.arange(self.cue) // self.flicker % 2 == 0
-            sequences[:, sequences.shape[1] - self.cue :][:, white] = 1.0
+        sequences = self.present(whole.inputs)
         if self.answer is None:
             return ArrayDataset(sequences, whole.targets)
         return _AnswerAtTheEnd(sequences, whole.targets, self.answer)
