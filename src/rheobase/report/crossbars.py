@@ -133,7 +133,7 @@ def _histogram(layer: str, before: Array, after: Array, edges: Array) -> Plot:
         axes.stairs(after, edges, color=BLUE, fill=True, alpha=0.6, label="after")
         axes.set_xlabel("normalised conductance")
         axes.set_ylabel("cells")
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 
     middle = (edges[1:] + edges[:-1]) / 2
     means = [float((counts * middle).sum() / counts.sum()) for counts in (before, after)]

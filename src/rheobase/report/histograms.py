@@ -166,6 +166,7 @@ def _corner(axes: Axes, line: int, text: str, colour: str) -> None:
         ha="right",
         va="top",
         transform=axes.transAxes,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},  # over bars too
     )
 
 
