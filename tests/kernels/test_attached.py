@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rheobase.kernels import attached, recurrent_passes, vectors
 from rheobase.kernels.attached import EVENTS, FEW, LIVELY, PARTS
+from rheobase.kernels.sheaves import spread_sheaf
 from rheobase.kernels.spread import spread_rows
 from rheobase.layers import recurrent as layer_module
 from rheobase.layers.dense import Dense
@@ -29,6 +30,7 @@ INPUTS, SIZE, OUTPUTS = 5, 21, 3  # none fills whole vectors
 STEPS, BATCH = 14, 4 * PARTS + 5  # parts of one block and of two, and a block that is not full
 TAPS, MIXED = (1.0, 4.0), {"fast": (LIF(tau_m=5.0), 9), "slow": (AdaptiveLIF(tau_m=5.0), 12)}
 
+run_sheaf = numba.njit(lambda a, b, c, d, e, f, g: spread_sheaf(a, b, c, d, e, f, g))
 run_spread = numba.njit(lambda a, b, c, d, e: spread_rows(a, b, c, d, e))
 
 
@@ -214,6 +216,43 @@ def test_gradients_of_lively_neurons_are_left_to_the_dense_product(monkeypatch: 
     monkeypatch.setattr(recurrent_passes, "LIVELY", 0.0)
     for key, value in results(network, x).items():
         torch.testing.assert_close(value, expected[key], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["one delay", "two steps", "chunks"])
+def test_events_of_several_steps_are_summed_as_each_by_itself(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, x = CASES[name].network(), inputs()
+    found = []
+    for seldom in (1.0, -1.0):
+        monkeypatch.setattr(recurrent_passes, "SELDOM", seldom)
+        found.append(results(network, x))
+    each, together = found
+    assert each["by layers.hidden.parametrizations.weight.original"].abs().sum() > 0
+    for key, value in each.items():
+        assert torch.equal(together[key], value), key
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("size", "columns"), [(1, 1), (40, 100), (33, 145), (5, 300)])
+def test_spread_sheaf_agrees_with_numpy(size: int, columns: int, dtype: Any) -> None:
+    rng = np.random.default_rng(columns)
+    itemsize = np.dtype(dtype).itemsize
+    width = vectors.padded(columns, itemsize)
+    values = np.where(rng.random((50, size)) < 0.4, rng.normal(size=(50, size)), 0.0).astype(dtype)
+    given = np.zeros(60 * columns + vectors.BYTES, dtype)  # rows are read in whole vectors
+    given[: 60 * columns] = rng.normal(size=60 * columns)
+    out = rng.normal(size=(size + 1, width)).astype(dtype)
+    pairs = rng.permutation(50)[: vectors.PAIRS], rng.permutation(60)[: vectors.PAIRS]
+    sheaf = np.stack([pairs[0] * size, pairs[1] * columns])
+    wanted = out[:, :columns].copy()
+    rows = given[: 60 * columns].reshape(60, columns)
+    for a, b in zip(*pairs, strict=True):
+        wanted[:size] += np.outer(values[a], rows[b]).astype(dtype)
+    words = np.zeros(size + 64, np.int32)
+    run_sheaf(values, given, sheaf, vectors.PAIRS, words, size, out)
+    rtol = 1e-5 if dtype is np.float32 else 1e-12
+    np.testing.assert_allclose(out[:, :columns], wanted, rtol=rtol, atol=rtol)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -22,6 +22,7 @@ FEW = 32  # outputs up to which a connection runs within the kernel
 PARTS = 8  # partial sums of a gradient, each over some of the samples
 PARTIAL_SIZE = 1 << 20  # numbers of all partial sums together, which should stay in the caches
 LIVELY = 0.4  # share of neurons that fire, above which a dense product makes the gradient faster
+SELDOM = 0.08  # share up to which each event is added to the gradient by itself, above it several together
 SAMPLED = 64  # rows that are looked at to tell
 SMALL = 1 << 16  # values of `[T, B, N]` below which separate operations serve as well
 

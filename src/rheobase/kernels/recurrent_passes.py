@@ -10,19 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from rheobase.kernels.attached import LIVELY, SAMPLED, Attached, fits, worth_it
+from rheobase.kernels.attached import LIVELY, SAMPLED, SELDOM, Attached, fits, worth_it
 from rheobase.kernels.connections import Connections, history_gradient, weight_gradient
 from rheobase.kernels.events import share_of_events
 from rheobase.kernels.passes import chunks, reduce_to
 from rheobase.kernels.products import weight_gradient as product
 from rheobase.kernels.recurrent_calls import Ready, Setting, backward_call, forward_call
 from rheobase.kernels.recurrent_forms import Population
-from rheobase.kernels.recurrent_text import Around
+from rheobase.kernels.recurrent_text import HELD, Around
 from rheobase.kernels.vectors import BYTES
 from rheobase.kernels.workspace import empty
 
@@ -161,12 +161,12 @@ class Sweep:
             before=self.before is not None,
             behind=self.behind is not None and by_sums is not None,
             given=by_emitted is not None,
-            tally=tally and self._worth_tallying(),
+            tally=self._way_to_tally() if tally else "",
         )
         along = self.connections.cut() if self.cut else self.connections
-        # What was summed on the way is wanted for as long as it takes to arrive, no longer.
-        window = max(along.delays()) + 1 if around.tally or not tally else self.steps
-        window = self.steps if whole else min(window, self.steps)
+        # What is summed on the way is wanted until it has arrived and is added up, no longer.
+        window = max(HELD, *along.delays()) + 1
+        window = self.steps if whole or (tally and not around.tally) else min(window, self.steps)
         shape = (window, batch, self.connections.weight.shape[1])
         # Its rows are read in whole vectors, the last one beyond its end.
         by_current = empty((math.prod(shape) + BYTES,), self.dtype)
@@ -239,13 +239,17 @@ class Sweep:
             for s, n in zip(states, sizes, strict=True)
         ]
 
-    def _worth_tallying(self) -> bool:
-        """Whether the weights' gradients are sums over events, made on the way."""
+    def _way_to_tally(self) -> Literal["", "each", "together"]:
+        """Whether the weights' gradients are sums over events, made on the way, and how."""
         batch, size = self.emissions.shape[1:]
         columns = self.connections.weight.shape[1]
         few = fits(size, columns, self.dtype.itemsize) and worth_it(self.steps, batch, size)
-        along = self.connections.way == "dense" and not self.cut
-        return along and few and share_of_events(self.emissions.flatten(0, 1), SAMPLED) <= LIVELY
+        if not few or self.connections.way != "dense" or self.cut:
+            return ""
+        share = share_of_events(self.emissions.flatten(0, 1), SAMPLED)
+        if share > LIVELY:
+            return ""
+        return "together" if share > SELDOM else "each"
 
     def by_history(self, by_current: Tensor) -> Tensor:
         """Derivatives by the history, given those by the currents."""

@@ -34,6 +34,7 @@ from rheobase.kernels.recurrent_text import (
     Around,
     prologue,
     tallies,
+    tied,
     work_names,
 )
 from rheobase.kernels.source import (
@@ -110,10 +111,11 @@ def _header(parts: Sequence[Part], title: str, flags: str) -> str:
         title=title, explanation="\n\n".join(texts), dtype=parts[0].layout.dtype, flags=flags
     )
     constants, decorator = text.rsplit("\n@numba", 1)
-    version = vectors.version("microkernels", "searches", "spread")
+    version = vectors.version("microkernels", "searches", "spread", "sheaves")
     return (
         f"{constants.rstrip()}\n\nfrom rheobase.kernels.microkernels import add_rows, add_taps, multiply\n"
         "from rheobase.kernels.searches import find\n"
+        "from rheobase.kernels.sheaves import spread_sheaf\n"
         "from rheobase.kernels.spread import spread_rows\n\n"
         f"LANES = {vectors.BYTES} // np.dtype(F).itemsize\n"
         f"# Calls version {version}: machine code is kept by this text.\n\n\n"
@@ -232,7 +234,10 @@ def backward_source(parts: Sequence[Part], title: str, way: str, around: Around)
     args = ", ".join([*_backward_arguments(parts, around), *CONNECTIONS[way], *work, *ENDS])
     given = [*(GIVEN if around.given else NOTHING), *(FROM_BEHIND if around.behind else [])]
     body = BACKWARD[way].format(
-        step=_adjoint_step(parts, 5), given=indent(given, 5), tally=indent(tallies(around), 5)
+        step=_adjoint_step(parts, 5),
+        given=indent(given, 5),
+        tally=indent(tallies(around), 5),
+        tied=indent(tied(around), 3),
     )
     start = indent(prologue(way, around, forward=False), 1)
     flags = ', fastmath={"contract", "reassoc", "nsz"}'

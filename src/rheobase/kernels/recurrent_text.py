@@ -6,9 +6,13 @@ the currents come from; `behind` and `given`, the connection behind; `tally`, gr
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rheobase.kernels import vectors
+
+#: Steps for which rows are held at most whose share in a weight gradient is added up at once (see
+#: `rheobase.kernels.sheaves`).
+HELD = 8
 
 #: Steps that a window of past values moves before it is copied back to the start of its buffer.
 SLACK = 64
@@ -26,13 +30,14 @@ class Around(NamedTuple):
         before: Whether the currents are made from inputs, by a dense connection.
         behind: Whether a dense connection behind the neurons is run, too.
         given: Whether derivatives by what was emitted come in (backward).
-        tally: Whether the gradient of the recurrent weights is summed (backward, "dense" only).
+        tally: Whether the gradient of the recurrent weights is summed (backward, "dense" only), and how: each
+            event by itself, or those of several steps together. Empty if not.
     """
 
     before: bool = False
     behind: bool = False
     given: bool = True
-    tally: bool = False
+    tally: Literal["", "each", "together"] = ""
 
 
 class Sizes(NamedTuple):
@@ -88,7 +93,10 @@ def working_memory(
         }
     if around.before:
         memory["active_row"] = ("int32", (vectors.padded(n.inputs, 4) + lanes,))
-    if around.behind or around.tally:
+    if around.tally == "together":
+        memory["sheaf_rows"] = ("int64", (2, vectors.PAIRS))
+        memory["words_row"] = ("int32", (reach,))
+    if around.behind or around.tally == "each":
         memory["firing_row"] = ("int32", (reach,))
     if around.behind:
         memory["sums_row"] = ("F", (vectors.padded(n.outputs, n.itemsize),))
@@ -107,7 +115,9 @@ def prologue(way: str, around: Around, *, forward: bool) -> list[str]:
     lines = [f"blocks = (batch + {block} - 1) // {block}", "size = out_all.shape[2]"]
     if around.before:
         lines += ["inputs, active = current_all.shape[2], active_row[thread]"]
-    if around.behind or around.tally:
+    if around.tally == "together":
+        lines += ["sheaf, words, tied, held = sheaf_rows[thread], words_row[thread], 0, 0"]
+    if around.behind or around.tally == "each":
         lines += ["firing = firing_row[thread]"]
     if around.behind:
         lines += [f"outputs = {'' if forward else 'g_'}sums_all.shape[2]", "sums = sums_row[thread]"]
@@ -118,12 +128,21 @@ def prologue(way: str, around: Around, *, forward: bool) -> list[str]:
 
 def tallies(around: Around) -> list[str]:
     """At step t of sample r, once `by` is known: each event's share in the weights' gradients."""
-    lines = ["by = by_all[t % window, r]"] if around.before or around.tally else []
+    lines = ["by = by_all[t % window, r]"] if around.before or around.tally == "each" else []
     if around.before:
         lines += [*_ARRIVED, "spread_rows(active, count, x, by, tally_before[part])"]
         lines += ["total = tally_before[part, inputs]", "for k in range(columns):", "    total[k] += by[k]"]
-    if around.tally:
+    if around.tally == "each":
         lines += [*_emitted("t - delay"), "spread_rows(firing, count, z, by, tally_weights[part])"]
+    if around.tally == "together":
+        lines += [
+            "sheaf[0, tied] = ((depth + t - delay) * batch + r) * size",
+            "sheaf[1, tied] = (t % window * batch + r) * columns",
+            "tied += 1",
+            f"if tied == {vectors.PAIRS}:",
+            f"    {_SPREAD}",
+            "    tied = 0",
+        ]
     if around.behind:
         lines += ["g_sums, total = g_sums_all[t, r], tally_behind[part, size]"]
         lines += ["for k in range(outputs):", "    sums[k] = g_sums[k]", "    total[k] += g_sums[k]"]
@@ -131,11 +150,24 @@ def tallies(around: Around) -> list[str]:
     return lines
 
 
+def tied(around: Around) -> list[str]:
+    """After a step: pairs of rows that are held are added up, before they are written over."""
+    if around.tally != "together":
+        return []
+    return [
+        "held += 1",
+        f"if held >= window - 1 or tied + high - low > {vectors.PAIRS} or t == low_step:",
+        f"    {_SPREAD}",
+        "    tied, held = 0, 0",
+    ]
+
+
 def _emitted(step: str) -> list[str]:
     """What a sample's neurons emitted at a step, and where it is not zero."""
     return [f"z = out_all[depth + {step}, r]", "count = find(z, size, firing)"]
 
 
+_SPREAD = "spread_sheaf(out_all, by_all, sheaf, tied, words, size, tally_weights[part])"
 _ARRIVED = ["x = current_all[t, r]", "count = find(x, inputs, active)"]
 CURRENT = ["x = current_all[t * moving, r]", "for k in range(columns):", "    y[k] = x[k]"]
 CURRENT_BEFORE = [
@@ -252,7 +284,7 @@ BACKWARD = {
                     multiply(by_all[(t + delay) % window], first, last, everyone, columns, weights, rows)
                 for r in range(first, last):
                     g_all = rows[r - first]
-{step}{tally}""",
+{step}{tally}{tied}""",
     "taps": """\
     steps, window, columns = out_all.shape[0] - depth, by_all.shape[0], by_all.shape[2]
     past, pulled, g_all = past_all[thread], pulled_all[thread], row_all[thread]

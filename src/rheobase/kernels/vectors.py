@@ -13,6 +13,7 @@ import llvmlite.binding as llvm
 WIDE = bool(llvm.get_host_cpu_features().get("avx512f", False))
 BYTES = 64 if WIDE else 32  # of a vector
 PRODUCT = 4 if WIDE else 2  # vectors of columns at a time in a product: its sums stay in registers
+PAIRS = 32  # rows of either factor whose outer products are summed at once (`sheaves`): bits of a word
 ROWS = 4  # samples that share each load of the weights in a product
 
 
