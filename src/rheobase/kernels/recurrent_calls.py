@@ -251,7 +251,7 @@ def _over_time(s: Setting, form: tuple[Any, ...], save: bool) -> list[Form]:
         *(Form(s.dtype, (s.total, s.batch, high - low)) for _ in p.record),
         *(
             Form(dtype, (s.steps + more, s.batch, high - low))
-            for more, dtype in kept_arrays(p, form[3] if save else (), s.dtype)
+            for more, dtype in kept_arrays(p.key, form[3] if save else (), s.dtype)
         ),
     ]
 

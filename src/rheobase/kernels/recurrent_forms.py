@@ -51,7 +51,7 @@ class Population:
 
     def kept(self, dtype: torch.dtype) -> list[tuple[int, torch.dtype]]:
         """See `kept_arrays`."""
-        return kept_arrays(self.program, self.saved, dtype)
+        return kept_arrays(self.program.key, self.saved, dtype)
 
     @property
     def size(self) -> int:
@@ -90,8 +90,10 @@ def places_of(p: Program, saved: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple((i, 0) for i in range(len(saved))) if p.linear else places(p.trace, saved)
 
 
-def kept_arrays(p: Program, saved: Sequence[int], dtype: torch.dtype) -> list[tuple[int, torch.dtype]]:
-    """Arrays of what is kept over time: how many rows more than steps, and the type."""
+@functools.lru_cache(maxsize=256)
+def kept_arrays(key: str, saved: tuple[int, ...], dtype: torch.dtype) -> list[tuple[int, torch.dtype]]:
+    """Arrays of what a program keeps over time: how many rows more than steps, and the type."""
+    p = PROGRAMS[key]
     found: dict[int, tuple[int, torch.dtype]] = {}
     for node, (array, later) in zip(saved, places_of(p, saved), strict=True):
         more, _ = found.get(array, (0, dtype))
