@@ -17,6 +17,7 @@ import torch
 
 from rheobase.kernels.bound import Bound, Form
 from rheobase.kernels.cache import Kernel
+from rheobase.kernels.vectors import version
 
 _COLUMNS = 11
 
@@ -76,4 +77,5 @@ def _kernel(dtype: torch.dtype) -> Kernel:
     # As text: importing it would import Numba, which only compiling needs.
     loops = files("rheobase.kernels").joinpath("moves_loops.py").read_text("utf-8")
     name = {torch.float32: "float32", torch.float64: "float64"}[dtype]
-    return Kernel(loops.replace("np.float32", f"np.{name}"), "move", f"moves {name}")
+    source = f"{loops.replace('np.float32', f'np.{name}')}\n# {version('moves_loops')}\n"
+    return Kernel(source, "move", f"moves {name}")

@@ -7,10 +7,11 @@ from typing import Any
 import numba
 import numpy as np
 
-from rheobase.kernels import compiler
+from rheobase.kernels import compiler, vectors
+from rheobase.kernels.tiles import turn, turn_masked
 
 F = np.dtype(np.float32)
-SIDE = 16  # of the squares in which a matrix is transposed
+SIDE = vectors.lanes(F.itemsize)  # of the squares that are transposed in registers
 
 Array = np.ndarray[Any, Any]
 pointer: Any = compiler.pointer  # these have no types
@@ -33,17 +34,18 @@ def move(table: Array, low: int, high: int) -> None:
                 for j in range(columns):
                     total[j] += more[j]
         if transposed:
-            for first in range(0, rows, SIDE):
-                last = min(first + SIDE, rows)
-                for left in range(0, columns, SIDE):
-                    for j in range(left, min(left + SIDE, columns)):
-                        to = target[j * width : j * width + rows]
-                        if masked == 1:
-                            for i in range(first, last):
-                                to[i] = source[i * pitch + j] * mask[i * columns + j]
-                        else:
-                            for i in range(first, last):
-                                to[i] = source[i * pitch + j]
+            full = rows // SIDE * SIDE, columns // SIDE * SIDE
+            for i in range(0, full[0], SIDE):
+                for j in range(0, full[1], SIDE):
+                    start, to, own = i * pitch + j, j * width + i, i * columns + j
+                    if masked == 1:
+                        turn_masked(source, start, pitch, mask, own, columns, target, to, width)
+                    else:
+                        turn(source, start, pitch, mask, own, columns, target, to, width)
+            for i in range(rows):  # what fills no square
+                for j in range(full[1] if i < full[0] else 0, columns):
+                    factor = mask[i * columns + j] if masked == 1 else np.uint8(1)
+                    target[j * width + i] = source[i * pitch + j] * factor
         else:
             for i in range(rows):
                 row = source[i * pitch : i * pitch + columns]
