@@ -28,7 +28,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
-from torch import Tensor, cat, div, stack, zeros_like
+from torch import Tensor, cat, div, neg, stack, zeros_like
 
 from rheobase.config import Config, option
 
@@ -95,8 +95,13 @@ class DifferentialPair(WeightMapping):
         return (g[0] - g[1]) * largest
 
     def spread(self, change: Tensor, largest: float, signs: Tensor | None = None) -> Tensor:
-        half = change / (2 * largest)
-        return stack([half, -half])
+        if change.requires_grad:
+            half = change / (2 * largest)
+            return stack([half, -half])
+        moved = change.new_empty((2, *change.shape))  # the same without passes that only copy
+        div(change, 2 * largest, out=moved[0])
+        neg(moved[0], out=moved[1])
+        return moved
 
 
 class Offset(WeightMapping):

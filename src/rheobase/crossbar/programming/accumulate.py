@@ -97,9 +97,12 @@ class Accumulate(Programming):
         self, array: Array, total: Tensor, plane: int, factor: Tensor, generator: torch.Generator
     ) -> None:
         """The same, where a sum stands for one cell: looked at only where it could be worth a pulse."""
-        due = (total.flatten(1) * factor).flatten()
-        some = (due.abs() >= _least_step(array.device)).nonzero().flatten()
-        due = due[some]
+        least = _least_step(array.device) / factor.abs()
+        some = (total.flatten(1).abs() >= least).flatten().nonzero().flatten()
+        factors = factor
+        if factor.dim():
+            factors = factor.expand(total.flatten(1).shape).flatten().index_select(0, some)
+        due = total.view(-1).index_select(0, some) * factors
         places = some + plane * total.numel()
         cells = array.cells
         told = {name: cells[name] for name in cells if name not in _HIDDEN}
@@ -109,9 +112,8 @@ class Accumulate(Programming):
         worth = pulses.nonzero().flatten()
         pulses, step = pulses.index_select(0, worth), step.index_select(0, worth)
         some, places = some.index_select(0, worth), places.index_select(0, worth)
-        factors = factor
         if factor.dim():
-            factors = factor.expand(total.flatten(1).shape).flatten().index_select(0, some)
+            factors = factors.index_select(0, worth)
         total.view(-1).index_add_(0, some, pulses * step / factors, alpha=-1)
         counts = pulses.to(torch.int32)
         array.pulse_at(places, counts.clamp(min=0), (-counts).clamp(min=0), generator)
