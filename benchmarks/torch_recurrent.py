@@ -22,6 +22,8 @@ from benchmarks.workloads import w3
 Parameters = Mapping[str, nn.Parameter]
 Network = Callable[[Parameters, Tensor], tuple[Tensor, Tensor]]
 """(parameters, x [T, B, K]) -> hidden spikes [T, B, N], read-out membranes [T or 1, B, K]."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(read-out membranes [T, B, K], labels [B]) -> their loss."""
 Hidden = Callable[[Tensor, Tensor], Tensor]
 """(currents [T, B, N], recurrent weights (to, from), the diagonal 0) -> spikes [T, B, N]."""
 
@@ -92,10 +94,15 @@ def adding(data: Data, network: Network) -> Runner:
     return _gradient(data, network, lambda membranes: mse_loss(membranes[-1], y))
 
 
-def sequences(data: Data, network: Network) -> Runner:
+def mean_cross_entropy(membranes: Tensor, y: Tensor) -> Tensor:
+    """The mean over steps and B, in one call for all steps."""
+    return cross_entropy(membranes.flatten(0, 1), y.repeat(len(membranes)))
+
+
+def sequences(data: Data, network: Network, loss: Loss = mean_cross_entropy) -> Runner:
     """W3: cross-entropy of the read-out at all steps."""
-    labels = torch.from_numpy(data["y"]).repeat(len(data["x"]))
-    return _gradient(data, network, lambda membranes: cross_entropy(membranes.flatten(0, 1), labels))
+    y = torch.from_numpy(data["y"])
+    return _gradient(data, network, lambda membranes: loss(membranes, y))
 
 
 def _gradient(data: Data, network: Network, loss: Callable[[Tensor], Tensor]) -> Runner:

@@ -15,7 +15,7 @@ from benchmarks.torch_recurrent import Network as RecurrentNetwork
 from benchmarks.torch_recurrent import Parameters, adding, sequences
 from benchmarks.torch_training import layer_gradient, training_step
 from benchmarks.workloads import w1, w4, w5
-from rheobase.coding.losses import CrossEntropyCount, CrossEntropySum
+from rheobase.coding.losses import CrossEntropyCount, CrossEntropyMean, CrossEntropySum
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.online import Window, at_rest, events_of, run_window
 from rheobase.layers.dense import Dense
@@ -67,20 +67,25 @@ def _w1(data: Data) -> Runner:
         membrane = network(Constant(x, steps), record=["readout.v"])["readout.v"]
         return membrane, membrane
 
-    def hidden_spikes() -> Any:
-        if network is None:
-            raise RuntimeError("step first")
-        x = torch.from_numpy(data["x"])
-        with torch.no_grad():
-            return network(Constant(x, w1.STEPS), record=["hidden.spikes"])["hidden.spikes"].numpy() > 0
-
     runner = training_step(data, forward, CrossEntropySum())
+    return _with_hidden_spikes(runner, lambda: network, Constant(torch.from_numpy(data["x"]), w1.STEPS))
+
+
+def _with_hidden_spikes(
+    runner: Runner, network: Callable[[], Network | None], x: Tensor | Constant
+) -> Runner:
+    """The same, but that the hidden spikes, which a step does not keep, are recorded for the check."""
 
     def check() -> Outputs:
         if runner.check is None:
             raise RuntimeError("nothing to check")
         gradients = runner.check().gradients  # evaluated from the data's weights, which it leaves in place
-        return Outputs(hidden_spikes(), gradients)
+        trained = network()
+        if trained is None:
+            raise RuntimeError("step first")
+        with torch.no_grad():
+            spikes = trained(x, record=["hidden.spikes"])["hidden.spikes"]
+        return Outputs(spikes.numpy() > 0, gradients)
 
     return Runner(runner.step, check)
 
@@ -119,6 +124,10 @@ def _recurrent_network(p: Parameters, checkpoint_every: int | None) -> Network:
     return network
 
 
+def _sequences(data: Data, network: RecurrentNetwork) -> Runner:
+    return sequences(data, network, CrossEntropyMean())
+
+
 def _recurrent(
     task: Callable[[Data, RecurrentNetwork], Runner], checkpoint_every: int | None = None
 ) -> Callable[[Data], Runner]:
@@ -129,10 +138,10 @@ def _recurrent(
             nonlocal network
             if network is None:
                 network = _recurrent_network(p, checkpoint_every)
-            record = network(x, record=["hidden.spikes"])
-            return record["hidden.spikes"], record.output
+            membranes = network(x).output  # as in training: nobody asks for the hidden spikes
+            return membranes, membranes
 
-        return task(data, forward)
+        return _with_hidden_spikes(task(data, forward), lambda: network, torch.from_numpy(data["x"]))
 
     return factory
 
@@ -215,8 +224,8 @@ def _w5(data: Data) -> Runner:
 WORKLOADS: dict[str, Forms] = {
     "w1": {"layers": _w1},
     "w2": {"layers": _recurrent(adding)},
-    "w3": {"layers": _recurrent(sequences)},
-    "w3-long": {"layers, checkpoints every 100 steps": _recurrent(sequences, 100)},
+    "w3": {"layers": _recurrent(_sequences)},
+    "w3-long": {"layers, checkpoints every 100 steps": _recurrent(_sequences, 100)},
     "w4": {
         "one kernel, events listed beforehand": _w4_kernel(True),
         "one kernel": _w4_kernel(False),
