@@ -19,6 +19,11 @@ def _short(ratio: float) -> str:
     return f"{ratio:.2g}" if ratio < 100 else f"{ratio:.0f}"
 
 
+def _time(ms: float) -> str:
+    """Three digits, and no power of ten."""
+    return f"{ms:.3g}" if ms < 1000 else f"{ms:,.0f}"
+
+
 def yardstick(contestants: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The contestant whose time the ratios are in: ours, or the floor where we do not compete."""
     for kind in ("ours", "floor"):
@@ -59,7 +64,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     for (left, right), case in zip(grid, cases, strict=True):
         rows = case["contestants"]
         unit = yardstick(rows)
-        times = [f"{row['median_ms']:.3g} ms" for row in rows]
+        times = [f"{_time(row['median_ms'])} ms" for row in rows]
         if unit is not None:
             times = [
                 text if row is unit else f"{text}  ({_short(row['median_ms'] / unit['median_ms'])}x)"
