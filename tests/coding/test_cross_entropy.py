@@ -40,10 +40,47 @@ def test_forward_mode(number: int, classes: int) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
-def test_a_score_that_is_not_finite_is_seen() -> None:
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_score_that_is_not_finite_is_seen(dtype: torch.dtype, value: float) -> None:
     scores, labels = rows(37, 5)
-    scores[3, 2] = torch.nan
-    assert total(scores, labels).isnan()
+    scores[3, 2] = value
+    assert total(scores.to(dtype), labels).isnan()
+
+
+def test_single_precision() -> None:
+    scores, labels = rows(3200, 10)
+    results = []
+    for function in (total, lambda z, y: cross_entropy(z, y, reduction="sum")):
+        z = scores.float().requires_grad_()
+        value = function(z, labels)
+        value.backward()
+        results.append((value.detach(), z.grad))
+    torch.testing.assert_close(*results, rtol=1e-6, atol=1e-6)
+
+
+def test_labels_of_every_step_are_labels_repeated() -> None:
+    scores, labels = rows(20, 5)
+    few = labels[:4]
+    torch.testing.assert_close(
+        total(scores, few, 0.5), 0.5 * cross_entropy(scores, few.repeat(5), reduction="sum")
+    )
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    scores, labels = rows(6400, 10)
+    results, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            z = scores.float().requires_grad_()
+            value = total(z, labels)
+            value.backward()
+            results.append((value.item(), z.grad))
+    finally:
+        torch.set_num_threads(threads)
+    assert results[0][0] == results[1][0]
+    assert torch.equal(results[0][1], results[1][1])
 
 
 def test_second_derivatives_are_refused() -> None:

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rheobase.kernels.cross_entropy import cross_entropy, serves
+
 #: Bytes of a vector of torch's own kernels, by what it says of the processor; the least that there is if it
 #: says something else.
 _BYTES = {"AVX2": 32, "AVX512": 64}
@@ -37,45 +39,44 @@ def cross_entropies(scores: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([functional.nll_loss(one, labels) for one in logarithms])
 
 
-def total(scores: Tensor, labels: Tensor) -> Tensor:
-    """`functional.cross_entropy(scores, labels, reduction="sum")` for `[R, C]` and `[R]`, up to rounding.
+def total(scores: Tensor, labels: Tensor, scale: float = 1.0) -> Tensor:
+    """The sum of the rows' cross-entropies times `scale`, up to rounding.
+
+    Args:
+        scores: `[R, C]`.
+        labels: `[L]`, where R is a multiple of L: row r has label r modulo L.
+        scale: A factor.
 
     >>> total(torch.zeros(3, 10), torch.tensor([3, 1, 4]))  # 3 ln 10
     tensor(6.9078)
     """
-    if torch.compiler.is_compiling() or not _worth_turning(scores):
-        return functional.cross_entropy(scores, labels, reduction="sum")
-    summed: Tensor = _Total.apply(scores, labels)[0]  # type: ignore[no-untyped-call]
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or not serves(scores):
+        every = labels.repeat(len(scores) // len(labels))
+        return scale * functional.cross_entropy(scores, every, reduction="sum")
+    summed: Tensor = _Total.apply(scores, labels, scale)  # type: ignore[no-untyped-call]
     return summed
 
 
 class _Total(torch.autograd.Function):
-    """The sum, and the logarithms of the probabilities `[C, R]`, by which nothing is differentiated."""
+    """`total` by a kernel, which makes the derivative as well."""
 
     @staticmethod
-    def forward(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logarithms = _in_front(scores.t())
-        return -logarithms.gather(0, labels[None]).sum(), logarithms
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(inputs[1], output[1])
-        ctx.save_for_forward(inputs[1], output[1])
+    def forward(ctx: Any, scores: Tensor, labels: Tensor, scale: float) -> Tensor:
+        loss, by_scores = cross_entropy(scores, labels, scale)
+        ctx.save_for_backward(by_scores)
+        ctx.save_for_forward(by_scores)
+        return loss
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, by_sum: Tensor, _: Tensor) -> tuple[Tensor, None]:
-        labels, logarithms = ctx.saved_tensors
-        by_scores = logarithms.exp()
-        by_scores.scatter_add_(0, labels[None], by_scores.new_full((1, 1), -1.0).expand(1, len(labels)))
-        return by_scores.mul_(by_sum).t(), None
+    def backward(ctx: Any, by_loss: Tensor) -> tuple[Tensor, None, None]:
+        (by_scores,) = ctx.saved_tensors
+        return by_scores * by_loss, None, None
 
     @staticmethod
-    def jvp(ctx: Any, along: Tensor, _: Any) -> tuple[Tensor, None]:
-        labels, logarithms = ctx.saved_tensors
-        turned = along.t()
-        return (logarithms.exp() * turned).sum() - turned.gather(0, labels[None]).sum(), None
+    def jvp(ctx: Any, along: Tensor, *_: Any) -> Tensor:
+        (by_scores,) = ctx.saved_tensors
+        return (by_scores * along).sum()
 
 
 def _worth_turning(scores: Tensor) -> bool:

@@ -38,9 +38,7 @@ class CrossEntropySum(Loss):
     signal: ClassVar[Literal["spikes", "v"]] = "v"
 
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
-        steps, batch, _ = signal.shape
-        every_step = target.expand(steps, batch).flatten()
-        return total(signal.flatten(0, 1), every_step) / batch
+        return total(signal.flatten(0, 1), target, 1 / signal.shape[1])
 
 
 class CrossEntropyMean(Loss):
@@ -57,8 +55,8 @@ class CrossEntropyMean(Loss):
     stepwise: ClassVar[bool] = True
 
     def _loss(self, signal: Tensor, target: Tensor) -> Tensor:
-        labels = target.expand(signal.shape[:2]).flatten()
-        return total(signal.flatten(0, 1), labels) / len(labels)
+        rows = signal.flatten(0, 1)
+        return total(rows, target.flatten(), 1 / len(rows))
 
     def _masked(self, signal: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         return functional.cross_entropy(signal[mask], target.expand(mask.shape)[mask])
