@@ -52,7 +52,8 @@ def total(scores: Tensor, labels: Tensor, scale: float = 1.0) -> Tensor:
     """
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or not serves(scores):
         every = labels.repeat(len(scores) // len(labels))
-        return functional.cross_entropy(scores, every, reduction="sum").mul(scale)
+        plain: Tensor = functional.cross_entropy(scores, every, reduction="sum")
+        return scale * plain
     summed: Tensor = _Total.apply(scores, labels, scale)  # type: ignore[no-untyped-call]
     return summed
 
