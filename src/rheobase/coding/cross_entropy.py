@@ -53,7 +53,7 @@ def total(scores: Tensor, labels: Tensor, scale: float = 1.0) -> Tensor:
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or not serves(scores):
         every = labels.repeat(len(scores) // len(labels))
         plain: Tensor = functional.cross_entropy(scores, every, reduction="sum")
-        return scale * plain
+        return plain.mul(scale)
     summed: Tensor = _Total.apply(scores, labels, scale)  # type: ignore[no-untyped-call]
     return summed
 
