@@ -98,7 +98,7 @@ def test_slots() -> None:
     slots = list(call.slots(1, 2, 9))
     assert slots[:7] == [0, 1, 1, 2, 9, 8, 7 + 8 + APART]
     half = int(np.float64(0.5).view(np.int64))
-    assert slots[7:15] == [x.ctypes.data, 2, 3, y.data_ptr(), 4, half, 1, 4]
+    assert slots[7:15] == [x.ctypes.data, y.data_ptr(), half, 1, 4, 2, 3, 4]
     assert not any(slots[15:])
     for across, kind in ((x.T, "an array"), (torch.from_numpy(x).t(), "a tensor")):
         with pytest.raises(ValueError, match=rf"{kind} with strides .*, wanted a contiguous one"):

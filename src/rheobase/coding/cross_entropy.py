@@ -77,7 +77,8 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, along: Tensor, *_: Any) -> Tensor:
         (by_scores,) = ctx.saved_tensors
-        return (by_scores * along).sum()
+        change: Tensor = (by_scores * along).sum()
+        return change
 
 
 def _worth_turning(scores: Tensor) -> bool:

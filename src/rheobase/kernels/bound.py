@@ -56,15 +56,10 @@ class Bound:
     """
 
     def __init__(self, kernel: Kernel, forms: Sequence[Form | None], size: int, work: int) -> None:
-        types, places = [], []
-        slots: list[int] = []
-        for form in forms:
-            places.append(HEAD + len(slots))
-            types.append("i" if form is None else type_name(form.dtype, len(form.shape)))
-            slots += [0, *(() if form is None else form.shape)]
-        self._call = Call(tuple(types), slots)
+        types = ["i" if form is None else type_name(form.dtype, len(form.shape)) for form in forms]
+        shapes = [n for form in forms if form is not None for n in form.shape]
+        self._call = Call(tuple(types), [0] * len(types), shapes)
         self._entry = kernel.entry(self._call.types)
-        self._places = places
         self._size, self._work = size, work
         self._tables: dict[int, array[int]] = {}  # by the number of threads
 
@@ -78,8 +73,9 @@ class Bound:
             part = part_size(self._size, threads)
             self._tables[threads] = self._call.slots(0, part, self._size, threads)
         slots = self._tables[threads][:]
-        for place, value in zip(self._places, values, strict=True):
-            slots[place] = value
+        if len(values) != len(self._call.types):
+            raise ValueError(f"got {len(values)} arguments, wanted {len(self._call.types)}")
+        slots[HEAD : HEAD + len(values)] = array("q", values)
         run_team(self._entry, slots.buffer_info()[0], threads)
 
 

@@ -56,8 +56,8 @@ def entry_source(types_: Sequence[str], *, threaded: bool) -> str:
         slots = carray(data, (10,), np.int64)
         numbers = carray(data, (10,), np.float64)
         thread = fetch_add(slots, 0)
-        x0 = carray(pointer(slots[7]), (slots[8],), np.dtype("f4"))
-        x1 = slots[9]
+        x0 = carray(pointer(slots[7]), (slots[9],), np.dtype("f4"))
+        x1 = slots[8]
         for i in range(slots[1]):
             share = thread + i if thread + i < slots[1] else thread + i - slots[1]
             start = slots[2] + slots[5] * share
@@ -68,23 +68,22 @@ def entry_source(types_: Sequence[str], *, threaded: bool) -> str:
                 low = start + slots[3] * fetch_add(slots, slots[6] + 16 * share)
     <BLANKLINE>
     """
-    names, lines, at = [], [], HEAD
+    names, lines = [], []
+    at = HEAD + len(types_)  # of the next shape
     for i, kind in enumerate(types_):
         names.append(f"x{i}")
         if kind == "i":
-            lines.append(f"x{i} = slots[{at}]")
-            at += 1
+            lines.append(f"x{i} = slots[{HEAD + i}]")
             continue
         dtype, dimensions = kind.split()
         size = int(dimensions)
         if size == 0:
-            lines.append(f'x{i} = np.dtype("{dtype}").type(numbers[{at}])')
-            at += 1
+            lines.append(f'x{i} = np.dtype("{dtype}").type(numbers[{HEAD + i}])')
             continue
-        shape = "".join(f"slots[{at + 1 + d}]," for d in range(size))
+        shape = "".join(f"slots[{at + d}]," for d in range(size))
         shape = shape.rstrip(",") if size > 1 else shape
-        lines.append(f'x{i} = carray(pointer(slots[{at}]), ({shape}), np.dtype("{dtype}"))')
-        at += 1 + size
+        lines.append(f'x{i} = carray(pointer(slots[{HEAD + i}]), ({shape}), np.dtype("{dtype}"))')
+        at += size
     if threaded:
         names.append("thread")
     next_part = f"low = start + slots[3] * fetch_add(slots, slots[6] + {APART} * share)"

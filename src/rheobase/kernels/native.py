@@ -7,8 +7,8 @@ slots, which is also what its threads share:
     0  threads that have begun     1  number of shares
     2  first index of the range    3  size of a part    4  end of the range
     5  size of a share             6  slot of the first counter
-    7  the arguments: an integer; a number as a double; an array as its address and shape
-    then a counter per share: how many of its parts were taken
+    7  the arguments: an integer; a number as a double; an array's address
+    then the shapes of the arrays, and a counter per share: how many of its parts were taken
 
 A thread takes the parts of its own share of the range, then those that others have left. So it mostly works
 on the same samples or columns in each kernel: what one core has written, another gets ten times later.
@@ -64,7 +64,7 @@ def target_key() -> str:
         features,
         version("numba"),
         version("llvmlite"),
-        f"{HEAD} {APART} shares",
+        f"{HEAD} {APART} shapes behind",
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
@@ -116,18 +116,20 @@ class Call(NamedTuple):
 
     Attributes:
         types: The type of each, as `rheobase.kernels.compiler.compile_object` takes them.
-        values: The slots behind the head.
+        values: The slot of each.
+        shapes: The slots of their shapes.
     """
 
     types: tuple[str, ...]
     values: list[int]
+    shapes: list[int]
 
     def slots(self, first: int, part: int, end: int, shares: int = 1) -> array[int]:
         """All slots, for `range(first, end)` in parts, of which each share has as many."""
         share = -(-(end - first) // (part * shares)) * part
-        counters = HEAD + len(self.values) + APART
+        counters = HEAD + len(self.values) + len(self.shapes) + APART
         head = (0, shares, first, part, end, share, counters)
-        return array("q", (*head, *self.values, *[0] * (APART * (shares + 2))))
+        return array("q", (*head, *self.values, *self.shapes, *[0] * (APART * (shares + 2))))
 
 
 def pack(args: Sequence[Any]) -> Call:
@@ -143,26 +145,27 @@ def pack(args: Sequence[Any]) -> Call:
     """
     types: list[str] = []
     values: list[int] = []
+    shapes: list[int] = []
     for x in args:
         if isinstance(x, Tensor):
             if not x.is_contiguous():
                 raise ValueError(f"got a tensor with strides {x.stride()}, wanted a contiguous one")
             types.append(type_name(x.dtype, x.dim()))
             values.append(x.data_ptr())
-            values.extend(x.shape)
+            shapes.extend(x.shape)
         elif isinstance(x, np.ndarray):
             if not x.flags.c_contiguous:
                 raise ValueError(f"got an array with strides {x.strides}, wanted a contiguous one")
             types.append(type_name(x.dtype, x.ndim))
             values.append(x.__array_interface__["data"][0])
-            values.extend(x.shape)
+            shapes.extend(x.shape)
         elif isinstance(x, np.floating):
             types.append(type_name(x.dtype, 0))
             values.append(_INTEGER.unpack(_DOUBLE.pack(x))[0])
         else:
             types.append("i")
             values.append(int(x))
-    return Call(tuple(types), values)
+    return Call(tuple(types), values, shapes)
 
 
 @functools.cache
