@@ -8,6 +8,7 @@ function: a custom operator's dispatch costs several times as much as a small ke
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ def _(
     last = [current.new_empty(shape) for _ in p.states]
     kept: list[Tensor] = []
     if save and every:
-        kept = [current.new_empty((len(list(chunks(steps, every))), *shape)) for _ in p.states]
+        kept = [current.new_empty((len(chunks(steps, every)), *shape)) for _ in p.states]
     elif save:
         kept = [current.new_empty((steps, *shape), dtype=p.saved_dtype(n, current.dtype)) for n in p.own]
     return [over_time[0], *last, *over_time[1:], *kept]
@@ -157,7 +158,7 @@ def dispatch(
     current: Tensor,
     state: list[Tensor],
     tensors: list[Tensor],
-    numbers: list[float],
+    numbers: Sequence[float],
     key: str,
     steps: int,
     every: int,
@@ -166,7 +167,7 @@ def dispatch(
     save = torch.is_grad_enabled() and any(x.requires_grad for x in (current, *state, *tensors))
     if torch.compiler.is_compiling() or type(current) not in (Tensor, torch.nn.Parameter):
         p = PROGRAMS[key]
-        results = torch.ops.rheobase.scan(current, state, tensors, numbers, key, steps, every, save)
+        results = torch.ops.rheobase.scan(current, state, tensors, list(numbers), key, steps, every, save)
         return list(results[: 1 + len(p.states) + len(p.record)])
     if save:
         rest = (numbers, key, steps, every)

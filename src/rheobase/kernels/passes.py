@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -54,6 +54,21 @@ class Grid:
             else bits(v.item() if isinstance(v, Tensor) else v)
             for kind, v in zip(self.kinds, coefficients, strict=True)
         ]
+
+
+@functools.lru_cache(maxsize=512)
+def _of_numbers(shape: tuple[int, ...], numbers: tuple[float, ...], ports: int) -> tuple[Grid, list[int]]:
+    return Grid(shape, numbers, ports), [bits(number) for number in numbers]
+
+
+def _lay_out(
+    p: Program, shape: tuple[int, ...], coefficients: Sequence[Any], dtype: torch.dtype
+) -> tuple[Grid, Sequence[Tensor | int]]:
+    """The grid for neurons of this shape, and the coefficients as a bound kernel takes them."""
+    if not p.tensors:
+        return _of_numbers(shape, tuple(coefficients), p.ports)
+    grid = Grid(shape, coefficients, p.ports)
+    return grid, grid.values(coefficients, dtype)
 
 
 def coefficient_forms(kinds: str, columns: int, dtype: torch.dtype) -> list[Form]:
@@ -126,11 +141,14 @@ def _carried(p: Program, dtype: torch.dtype) -> Tensor:
     return torch.empty((torch.get_num_threads(), max(len(p.states), 1), CHUNK), dtype=dtype)
 
 
-def chunks(steps: int, every: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of each chunk of `every` steps; one chunk if `every` is 0."""
+def chunks(steps: int, every: int) -> list[tuple[int, int]]:
+    """(start, end) of each chunk of `every` steps; one chunk if `every` is 0.
+
+    >>> chunks(5, 2), chunks(5, 0)
+    ([(0, 2), (2, 4), (4, 5)], [(0, 5)])
+    """
     size = every or steps
-    for start in range(0, steps, size):
-        yield start, min(start + size, steps)
+    return [(start, min(start + size, steps)) for start in range(0, steps, size)]
 
 
 def run_forward(
@@ -150,15 +168,14 @@ def run_forward(
         `[chunks, B, N]` if `every` is not 0.
     """
     shape = p.shape(current)
-    grid = Grid(shape, coefficients, p.ports)
-    kernel_save = save and not every
     full, dtype = (steps, *shape), current.dtype
+    grid, values = _lay_out(p, shape, coefficients, dtype)
+    kernel_save = save and not every
     emitted = empty(full, dtype)
     traces = [empty(full, dtype) for _ in p.record]
     saved = [empty(full, p.saved_dtype(n, dtype)) for n in p.own] if kernel_save else []
-    parts = list(chunks(steps, every))
+    parts = chunks(steps, every)
     starts = [current.new_empty((len(parts), *shape)) for _ in p.states] if save and every else []
-    values = grid.values(coefficients, dtype)
     current, before = current.contiguous(), [x.contiguous() for x in state]
     for i, (low, high) in enumerate(parts):
         for all_starts, value in zip(starts, before, strict=False):
@@ -189,8 +206,8 @@ def run_backward(
 ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
     """The adjoint of `run_forward`: derivatives by current, initial states and tensor coefficients."""
     steps, shape = emitted.shape[0], tuple(emitted.shape[1:])
-    grid = Grid(shape, coefficients, p.ports)
     dtype = emitted.dtype
+    grid, values = _lay_out(p, shape, coefficients, dtype)
     wanted = tuple(sorted(p.tensors))
     # The gradient of a sum is one number, expanded: it need not be written out for all steps.
     uniform = by_emitted is not None and not any(by_emitted.stride())
@@ -202,7 +219,6 @@ def run_backward(
         keeps_current=p.keeps_current,
         uniform=uniform,
     )
-    values = grid.values(coefficients, dtype)
     gradients = [g.contiguous() for g in by_traces if g is not None]
     number: list[int] = []
     if by_emitted is not None and uniform:
@@ -213,7 +229,7 @@ def run_backward(
     by_current = empty(tuple(current.shape), dtype) if want_current else None
     by_coefficient = {j: emitted.new_zeros(shape) for j in wanted}
     current = current.contiguous()
-    parts = list(chunks(steps, every))
+    parts = chunks(steps, every)
     for i in reversed(range(len(parts))):
         low, high = parts[i]
         part = slice(low, high)

@@ -12,6 +12,8 @@ import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from rheobase import operators
 from rheobase.kernels.jacobian import linearised
 from rheobase.kernels.program import program
@@ -30,7 +32,9 @@ class Plan(NamedTuple):
     instructions: How to fill the other slots.
     coefficients: Slot of each coefficient.
     tensors: Positions of the coefficients that are tensors.
+    fixed: The other coefficients.
     initial: Slot of each state variable's initial value.
+    rest: The initial values, if there are no instructions.
     """
 
     key: str
@@ -39,7 +43,16 @@ class Plan(NamedTuple):
     instructions: tuple[Instruction, ...]
     coefficients: tuple[int, ...]
     tensors: tuple[int, ...]
+    fixed: tuple[float, ...]
     initial: tuple[int, ...]
+    rest: tuple[float, ...]
+
+    def settle(self, parameters: Mapping[str, Any]) -> tuple[list[Tensor], Sequence[float | Tensor]]:
+        """The coefficients that are tensors, and the states' initial values, given the tensor parameters."""
+        if not self.instructions:
+            return [], self.rest
+        slots = carry_out(self, parameters)
+        return [slots[self.coefficients[j]] for j in self.tensors], [slots[n] for n in self.initial]
 
 
 def make_plan(
@@ -76,7 +89,9 @@ def make_plan(
         instructions=tuple(instructions),
         coefficients=t.coefficients,
         tensors=positions,
+        fixed=tuple(known[n] for n in t.coefficients if n in known),
         initial=tuple(t.initial.values()),
+        rest=() if instructions else tuple(known[n] for n in t.initial.values()),
     )
 
 

@@ -123,7 +123,7 @@ class Sweep:
             kept = self._kept(self.steps) if save else []
             self._forward(now, kept, save, 0, self.steps, sums)
             return now, kept
-        parts = list(chunks(self.steps, self.every))
+        parts = chunks(self.steps, self.every)
         starts = [s.new_empty((len(parts), *s.shape)) for s in now]
         for i, (low, high) in enumerate(parts):
             for start, state in zip(starts, now, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from rheobase.kernels.constant import Constant
 from rheobase.kernels.operator import dispatch
 from rheobase.kernels.pair import NeuronsThenDense
 from rheobase.kernels.passes import NAMES
-from rheobase.kernels.plan import Plan, carry_out, make_plan
+from rheobase.kernels.plan import Plan, make_plan
 from rheobase.kernels.program import PROGRAMS
 from rheobase.neurons.base import Neuron, State
 from rheobase.registry import unknown
@@ -180,7 +180,7 @@ class _Call(NamedTuple):
     steps: int
     states: list[Tensor]
     tensors: list[Tensor]
-    numbers: list[float]
+    numbers: Sequence[float]
 
     @classmethod
     def prepare(
@@ -191,17 +191,15 @@ class _Call(NamedTuple):
         current: Tensor | Constant,
         shape: tuple[int, ...],
     ) -> _Call:
-        slots = carry_out(plan, shaped)
-        start = _start(plan, slots, state, current, shape)
-        coefficients = [slots[n] for n in plan.coefficients]
-        value = current.value if isinstance(current, Constant) else current
-        return cls(
-            value=value.contiguous(),
-            steps=current.shape[0],
-            states=[start[name].contiguous() for name in plan.states],
-            tensors=[coefficients[j] for j in plan.tensors],
-            numbers=[c for j, c in enumerate(coefficients) if j not in plan.tensors],
-        )
+        tensors, initial = plan.settle(shaped)
+        if state is None:
+            states = _at_rest(initial, current, shape)
+        else:
+            _check_state(plan, state, shape)
+            states = [state[name].contiguous() for name in plan.states]
+        if isinstance(current, Constant):
+            return cls(current.value.contiguous(), current.steps, states, tensors, plan.fixed)
+        return cls(current.contiguous(), current.shape[0], states, tensors, plan.fixed)
 
 
 def neurons_shape(current: Tensor | Constant, ports: int) -> tuple[int, ...]:
@@ -239,31 +237,28 @@ def shaped_parameters(tensors: Mapping[str, Tensor], shape: tuple[int, ...]) -> 
     return {name: v.reshape(shape) if v.dim() else v for name, v in tensors.items()}
 
 
-def _start(
-    plan: Plan,
-    slots: Mapping[int, Any],
-    state: Mapping[str, Tensor] | None,
-    current: Tensor | Constant,
-    shape: tuple[int, ...],
-) -> dict[str, Tensor]:
-    """The given state, checked, or the state at rest."""
-    if state is not None:
-        if set(state) != set(plan.states):
-            raise ValueError(f"state: got the variables {sorted(state)}, wanted {sorted(plan.states)}")
-        for name in plan.states:
-            if tuple(state[name].shape) != shape:
-                raise ValueError(
-                    f"state '{name}': got shape {tuple(state[name].shape)}, wanted {shape}, as the input"
-                )
-        return dict(state)
-    start: dict[str, Tensor] = {}
-    for name, slot in zip(plan.states, plan.initial, strict=True):
-        value = slots[slot]
-        if isinstance(value, Tensor):
-            start[name] = value.to(current.dtype).expand(shape)
-        else:
-            start[name] = torch.full(shape, value, dtype=current.dtype, device=current.device)
-    return start
+def _check_state(plan: Plan, state: Mapping[str, Tensor], shape: tuple[int, ...]) -> None:
+    """Refuse a state that does not fit the neurons."""
+    if set(state) != set(plan.states):
+        raise ValueError(f"state: got the variables {sorted(state)}, wanted {sorted(plan.states)}")
+    for name in plan.states:
+        if tuple(state[name].shape) != shape:
+            raise ValueError(
+                f"state '{name}': got shape {tuple(state[name].shape)}, wanted {shape}, as the input"
+            )
+
+
+def _at_rest(
+    initial: Sequence[float | Tensor], current: Tensor | Constant, shape: tuple[int, ...]
+) -> list[Tensor]:
+    """The state at rest, of one value each or one per neuron."""
+    dtype, device = current.dtype, current.device
+    return [
+        x.to(dtype).expand(shape).contiguous()
+        if isinstance(x, Tensor)
+        else torch.full(shape, x, dtype=dtype, device=device)
+        for x in initial
+    ]
 
 
 def _reference(

@@ -120,10 +120,8 @@ class Network(nn.Module):
             ValueError: On an unknown signal or layer, on shapes that do not fit, or on a refractory period
                 longer than the whole sequence.
         """
-        known = self.signals()
         for name in record:
-            if name not in known:
-                raise ValueError(unknown("signal", name, known))
+            self._check_signal(name)
         for name in state or {}:
             if name not in self.stateful():
                 raise ValueError(unknown("layer with state", name, self.stateful()))
@@ -152,9 +150,19 @@ class Network(nn.Module):
         output = x.expand() if isinstance(x, Constant) else x
         return Record(output, signals, states)
 
+    def _check_signal(self, name: str) -> None:
+        """Raise `ValueError` on what is no signal of this network."""
+        of, _, what = name.partition(".")
+        layer = self.layers[of] if of in self.layers else None
+        if isinstance(layer, NeuronLayer) and (what in layer.states or (what == SPIKES and layer.spiking)):
+            return
+        raise ValueError(unknown("signal", name, self.signals()))
+
     def check_refractory(self, steps: int) -> None:
         """Raise `ValueError` on a refractory period longer than a sequence of so many steps."""
-        for name, layer in self.neurons().items():
+        for name, layer in self.layers.items():
+            if not isinstance(layer, NeuronLayer) or layer.refractory_steps <= steps:
+                continue
             for model, _ in layer.models():
                 if isinstance(model, SpikingNeuron) and model.refractory_steps > steps:
                     raise ValueError(

@@ -7,6 +7,7 @@ A network runs each of them in this one way, and every other layer on each time 
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from rheobase.kernels.sequence import Run
 from rheobase.layers.connection import trained_weight
 from rheobase.layers.dense import Dense
 from rheobase.neurons.base import Neuron
+from rheobase.neurons.spiking import SpikingNeuron
 
 #: What a layer emitted, among the signals that can be recorded.
 SPIKES = "spikes"
@@ -126,3 +128,9 @@ class NeuronLayer(Stateful):
     @abstractmethod
     def models(self) -> tuple[tuple[Neuron, slice], ...]:
         """The models as they were given, and which of the neurons are of each."""
+
+    @functools.cached_property
+    def refractory_steps(self) -> int:
+        """The longest refractory period in steps."""
+        steps = [model.refractory_steps for model, _ in self.models() if isinstance(model, SpikingNeuron)]
+        return max(steps, default=0)
