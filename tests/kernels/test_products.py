@@ -78,7 +78,7 @@ def test_outer_products_in_panels_of_every_width(outputs: int, dtype: torch.dtyp
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [*SHAPES, (40, 33, 200), (16, 48, 128)])
+@pytest.mark.parametrize("shape", [*SHAPES, (40, 33, 200), (16, 48, 128), (170, 20, 33), (12, 400, 70)])
 def test_panels(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     rows, columns, outputs = shape
     x, weight = sparse(rows, columns, 0.2, dtype), normal(outputs, columns, seed=1, dtype=dtype)
@@ -86,13 +86,14 @@ def test_panels(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     results = []
     for count in (1, 2):
         torch.set_num_threads(count)
-        by_weight = panels.weight_gradient(gradient, x)
+        by_weight, total = panels.weight_gradient(gradient, x)
         out = torch.full((rows, outputs), float("nan"), dtype=dtype)
         assert panels.multiply(x, weight, bias, out) is out
         assert torch.equal(out[-1], bias)
         check(out, functional.linear(x.double(), weight.double(), bias.double()), dtype)
         check(by_weight, gradient.double().t() @ x.double(), dtype)
-        results.append((out, by_weight))
+        check(total, gradient.double().sum(0), dtype)
+        results.append((out, by_weight, total))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
     events_sums = events.multiply(x, weight, bias, torch.empty_like(results[0][0]))
     assert torch.equal(events_sums, results[0][0])  # the same sums in the same order
@@ -103,7 +104,8 @@ def test_panels(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     [
         ((128, 784, 1000), 0.2, torch.float32, True),
         ((128, 784, 1000), 0.2, torch.float64, True),
-        ((128, 784, 1000), 0.5, torch.float32, False),
+        ((128, 784, 1000), 0.4, torch.float32, True),
+        ((128, 784, 1000), 0.6, torch.float32, False),
         ((128, 784, 1000), 0.2, torch.float16, False),
         ((4, 784, 1000), 0.2, torch.float32, False),  # too few rows to turn the weights for
         ((4000, 784, 1000), 0.01, torch.float32, False),  # the work of `events`
@@ -249,16 +251,36 @@ def test_the_paths_are_taken_where_they_should(monkeypatch: pytest.MonkeyPatch) 
     assert paths(images, 10) == ["products._onednn"]
 
 
+def test_what_is_found_out_about_an_input_is_known_in_its_backward_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[int] = []
+    count = torch.count_nonzero
+
+    def noted(x: Tensor) -> Tensor:
+        counted.append(len(x))
+        return count(x)
+
+    monkeypatch.setattr(torch, "count_nonzero", noted)
+    for x, outputs, rows in (
+        (rows_with(1), 60, events.SAMPLED),
+        (sparse(128, 784, 0.2), 400, panels.SAMPLED),
+    ):
+        counted.clear()
+        linear(x, torch.ones(outputs, x.shape[1], dtype=x.dtype, requires_grad=True), None).sum().backward()
+        assert counted == [rows]
+
+
 def force_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "density", lambda x: 0.0)
+    monkeypatch.setattr(events, "density", lambda x, known: 0.0)
 
 
 def force_outer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "density", lambda x: 0.05)
+    monkeypatch.setattr(events, "density", lambda x, known: 0.05)
 
 
 def force_dense(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "density", lambda x: 1.0)
+    monkeypatch.setattr(events, "density", lambda x, known: 1.0)
 
 
 FUNCTIONS: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {

@@ -20,7 +20,7 @@ from torch import Tensor
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.native import HEAD, Call, type_name
 from rheobase.kernels.threads import part_size, run_team, threads_for
-from rheobase.kernels.workspace import APART
+from rheobase.kernels.workspace import APART, empty
 
 _INTEGER, _DOUBLE = struct.Struct("q"), struct.Struct("d")
 
@@ -99,6 +99,10 @@ class Room:
     def zeros(self) -> Tensor:
         """Memory for all of them, of zeros."""
         return torch.zeros(self._size, dtype=self._dtype)
+
+    def empty(self) -> Tensor:
+        """Memory for all of them, uninitialised."""
+        return empty((self._size,), self._dtype)
 
     def addresses(self, memory: Tensor) -> list[int]:
         """Where each of them is."""

@@ -32,37 +32,45 @@ WORTHWHILE = 1 << 17  # elements of x below which a dense product is always take
 PARTS = 8  # partial sums of the weight gradient, as far as memory allows
 PARTIAL_SIZE = 1 << 22  # elements of all partial sums together
 
+#: Shares of one array's values that are not zero, by the number of rows looked at: what is known already.
+Shares = dict[int, float]
+
 BITS = {torch.float32: np.uint32, torch.float64: np.uint64}
 
 
-def worth_gathering(x: Tensor, outputs: int) -> bool:
+def worth_gathering(x: Tensor, outputs: int, known: Shares | None = None) -> bool:
     """Whether `multiply` of `x` `[M, K]` into `outputs` columns is faster than a dense product.
 
     Costs per element of x in ns (one core of a Zen 5): dense 0.01 outputs, of which a fifth is left as a
     margin; search 0.28; a value that is not zero 1.2 + 0.03 outputs.
     """
     limit = (0.008 * outputs - 0.28) / (1.2 + 0.03 * outputs)
-    return limit > 0 and density(x) < limit
+    return limit > 0 and density(x, known) < limit
 
 
-def density(x: Tensor) -> float:
+def density(x: Tensor, known: Shares | None = None) -> float:
     """The share of values of `x` that are not zero, estimated from some of its rows.
 
     1 where nothing here can serve: another device, another type, or too few values to be worth a look.
     """
     if x.device.type != "cpu" or x.dtype not in BITS or x.numel() < WORTHWHILE:
         return 1.0
-    return share_of_events(x, SAMPLED)
+    return share_of_events(x, SAMPLED, known)
 
 
-def share_of_events(x: Tensor, sampled: int) -> float:
-    """The share of values that are not zero in about `sampled` of the rows.
+def share_of_events(x: Tensor, sampled: int, known: Shares | None = None) -> float:
+    """The share of values that are not zero in about `sampled` of the rows, looked up if it is `known`.
 
     >>> share_of_events(torch.eye(4), 2)
     0.25
     """
+    if known is not None and sampled in known:
+        return known[sampled]
     rows = x[:: max(x.shape[0] // sampled, 1)]
-    return int(torch.count_nonzero(rows)) / rows.numel()
+    share = int(torch.count_nonzero(rows)) / rows.numel()
+    if known is not None:
+        known[sampled] = share
+    return share
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:

@@ -1,4 +1,8 @@
-"""The loops of `rheobase.kernels.panels`: compiled like generated kernels, from this text."""
+"""The loops of `rheobase.kernels.panels`: compiled like generated kernels, from this text.
+
+Lists are made of blocks of a row or a column of x, as deep as a panel: entry q of list i of block b is number
+`values[b, i, q]` at index `found[b, i, q]` of the block.
+"""
 
 from __future__ import annotations
 
@@ -7,110 +11,139 @@ from typing import Any
 import numba
 import numpy as np
 
-from rheobase.kernels import microkernels, searches, squares
+from rheobase.kernels import panel_sums, searches, squares
 from rheobase.kernels.vectors import BYTES
 
 Array = np.ndarray[Any, Any]
-add_rows: Any = microkernels.add_rows
-find: Any = searches.find
+pick: Any = searches.pick
+sum_lists: Any = panel_sums.sum_lists
 transpose: Any = squares.transpose
+
+
+@numba.njit(nogil=True, error_model="numpy", inline="always")
+def _list(row: Array, at: int, size: int, i: int, found: Array, values: Array, counts: Array) -> None:
+    """List i of each block: what is not zero among `size` numbers of `row`, counted from its beginning."""
+    blocks, lists, depth = found.shape
+    for block in range(blocks):
+        first = block * depth
+        to = (block * lists + i) * depth
+        counts[block, i] = pick(row, at + first, min(depth, size - first), found, values, to)
 
 
 @numba.njit(nogil=True, error_model="numpy")
 def list_rows(
     x: Array,  # shape: [M, K]
-    values: Array,  # shape: [M, padded K]
-    found: Array,  # shape: [M, padded K], int32
-    counts: Array,  # shape: [M]
+    found: Array,  # shape: [blocks, M, depth], int32
+    values: Array,  # shape: [blocks, M, depth]
+    counts: Array,  # shape: [blocks, M]
     low: int,
     high: int,
 ) -> None:
-    """A copy of each row in whole vectors, and where it is not zero."""
+    """Where rows are not zero, and what they are there."""
     for m in range(low, high):
-        for k in range(x.shape[1]):
-            values[m, k] = x[m, k]
-        counts[m] = find(values[m], x.shape[1], found[m])
+        _list(x, m * x.shape[1], x.shape[1], m, found, values, counts)
 
 
 @numba.njit(nogil=True, error_model="numpy")
 def list_columns(
     x: Array,  # shape: [M, K]
-    values: Array,  # shape: [K, padded M]
-    found: Array,  # shape: [K, padded M], int32
-    counts: Array,  # shape: [K]
+    found: Array,  # shape: [blocks, K, depth], int32
+    values: Array,  # shape: [blocks, K, depth]
+    counts: Array,  # shape: [blocks, K]
+    square_of: Array,  # shape: [threads, lanes, M]
+    thread: int,
     low: int,
     high: int,
 ) -> None:
-    """The same for columns, of which a vector's worth is a task."""
-    lanes, rows = BYTES // x.itemsize, x.shape[0]
+    """The same of columns, of which a vector's worth is a task."""
+    square = square_of[thread]
+    lanes, rows = square.shape
     for task in range(low, high):
         first = task * lanes
         columns = min(lanes, x.shape[1] - first)
-        transpose(x, 0, rows, first, columns, values, first, 0)
-        for k in range(first, first + columns):
-            counts[k] = find(values[k], rows, found[k])
+        transpose(x, 0, rows, first, columns, square, 0, 0)
+        for i in range(columns):
+            _list(square, i * rows, rows, first + i, found, values, counts)
 
 
 @numba.njit(nogil=True, error_model="numpy")
 def multiply(
-    values: Array,  # shape: [M, padded K]
-    found: Array,  # shape: [M, padded K]
-    counts: Array,  # shape: [M]
+    found: Array,  # shape: [blocks, M, depth]
+    values: Array,  # shape: [blocks, M, depth]
+    counts: Array,  # shape: [blocks, M]
     weight: Array,  # shape: [N, K]
     start: Array,  # shape: [N]
     out: Array,  # shape: [M, N]
-    panel_of: Array,  # shape: [threads, K, columns]
-    sums_of: Array,  # shape: [threads, columns]
+    panel_of: Array,  # shape: [threads, depth, columns]
+    sums_of: Array,  # shape: [threads, M + 1, columns], the last row for what sums start from
     thread: int,
     low: int,
     high: int,
 ) -> None:
     """Columns of `out`, a panel at a time."""
     panel, sums = panel_of[thread], sums_of[thread]
-    width, outputs = panel_of.shape[2], weight.shape[0]
+    depth, width = panel.shape
+    outputs, inputs = weight.shape
+    blocks, rows = counts.shape
     for task in range(low, high):
         first = task * width
         columns = min(width, outputs - first)
-        transpose(weight, first, columns, 0, weight.shape[1], panel, 0, 0)
-        for m in range(out.shape[0]):
+        for j in range(width):
+            sums[rows, j] = start[first + j] if j < columns else 0
+        for block in range(blocks):
+            k, at = block * depth, block * rows * depth
+            transpose(weight, first, columns, k, min(depth, inputs - k), panel, 0, 0)
+            before, step = (0, width) if block > 0 else (rows * width, 0)
+            sum_lists(found, values, counts[block], at, depth, panel, sums, before, step, 0)
+        for m in range(rows):
+            source, target = sums[m], out[m, first : first + columns]
             for j in range(columns):
-                sums[j] = start[first + j]
-            add_rows(found[m], counts[m], values[m], panel, sums)
-            target = out[m, first : first + columns]
-            for j in range(columns):
-                target[j] = sums[j]
+                target[j] = source[j]
 
 
 @numba.njit(nogil=True, error_model="numpy")
 def weight_gradient(
-    values: Array,  # shape: [K, padded M]
-    found: Array,  # shape: [K, padded M]
-    counts: Array,  # shape: [K]
+    found: Array,  # shape: [blocks, K, depth]
+    values: Array,  # shape: [blocks, K, depth]
+    counts: Array,  # shape: [blocks, K]
     gradient: Array,  # shape: [M, N]
     out: Array,  # shape: [N, K]
-    panel_of: Array,  # shape: [threads, M, columns]
-    square_of: Array,  # shape: [threads, lanes, columns]
+    total: Array,  # shape: [N]
+    panel_of: Array,  # shape: [threads, depth, columns]
+    sums_of: Array,  # shape: [threads, lanes or whole vectors of K, and one row of zeros, columns]
     thread: int,
     low: int,
     high: int,
 ) -> None:
-    """Rows of `out`, a panel of the gradient at a time."""
-    panel, square = panel_of[thread], square_of[thread]
-    width, lanes, inputs = panel_of.shape[2], square_of.shape[1], out.shape[1]
+    """Rows of `out`, a panel of the gradient at a time, and the gradient's sum over its rows.
+
+    Where there is one block, sums of no more than a vector's worth of columns need to be kept.
+    """
+    panel, sums = panel_of[thread], sums_of[thread]
+    depth, width = panel.shape
+    blocks, inputs = counts.shape
+    kept, lanes, rows = sums.shape[0] - 1, BYTES // gradient.itemsize, gradient.shape[0]
+    for j in range(width):
+        sums[kept, j] = 0
     for task in range(low, high):
         first = task * width
         columns = min(width, out.shape[0] - first)
-        for m in range(gradient.shape[0]):
-            source, target = gradient[m, first : first + columns], panel[m]
-            for j in range(columns):
-                target[j] = source[j]
-        k = 0
-        while k < inputs:
-            rows = min(lanes, inputs - k)
-            for i in range(rows):
-                sums = square[i]
-                for j in range(width):
-                    sums[j] = 0
-                add_rows(found[k + i], counts[k + i], values[k + i], panel, sums)
-            transpose(square, 0, rows, 0, columns, out, first, k)
-            k += rows
+        over_rows = total[first : first + columns]
+        for j in range(columns):
+            over_rows[j] = 0
+        for block in range(blocks):
+            for m in range(block * depth, min((block + 1) * depth, rows)):
+                source, target = gradient[m, first : first + columns], panel[m - block * depth]
+                for j in range(columns):
+                    target[j] = source[j]
+                    over_rows[j] += source[j]
+            k = 0
+            while k < inputs:
+                some, to = min(lanes, inputs - k), k % kept
+                at = (block * inputs + k) * depth
+                before, step = (to * width, width) if block > 0 else (kept * width, 0)
+                few = counts[block, k : k + some]
+                sum_lists(found, values, few, at, depth, panel, sums, before, step, to * width)
+                if block == blocks - 1:
+                    transpose(sums, to, some, 0, columns, out, first, k)
+                k += some

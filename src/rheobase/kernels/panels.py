@@ -1,97 +1,169 @@
 """Products of few rows, mostly zeros, with large weights: a batch of images, say, and a wide first layer.
 
 `events` multiplies by rows of the transposed weights, and to transpose them all costs more than a small batch
-brings back. Here a panel of the weights, some outputs wide, is turned over into a thread's second-level cache
-(`rheobase.kernels.squares`), and all rows of x are multiplied with it before the next. The weight gradient
-goes the other way: for each input, rows of a panel of the gradient are summed over the samples that are not
-zero, and the sums are turned over on their way out. What is not zero is listed once for all panels.
+brings back. Here blocks of a panel of the weights, some outputs wide and about as deep as the first-level
+cache has room for, are turned over (`rheobase.kernels.squares`), and all rows of x are multiplied with one
+before the next (`rheobase.kernels.panel_sums`). The weight gradient goes the other way: for each input, rows
+of a panel of the gradient are summed over the samples that are not zero, and the sums are turned over on
+their way out. What is not zero is listed once for all panels.
 
 Sums are made as in `events`, in ascending order, whatever the panels; threads share the panels.
 
-Measured on one core of an AMD Zen 4 (ms of processor time; 128 x 784 by 784 x 1000, and its weight gradient):
+Measured on one core of an AMD Zen 4 (ms of processor time; 128 x 784 by 784 x 1000, and its weight gradient
+with the gradient's sum over rows). Most of it is loads: five for every four vectors that are added.
 
-    density        0.05  0.19  0.3   0.5
-    x W^T, here    0.40  0.95  1.43  2.25   (oneDNN 2.0 to 2.1)
-    g^T x, here    0.43  0.86  1.15  1.68   (oneDNN 2.0 to 2.1)
+    density        0.01  0.05  0.19  0.3   0.5   0.7
+    x W^T, here    0.18  0.27  0.62  0.89  1.34  1.93   (oneDNN 1.9)
+    g^T x, here    0.21  0.34  0.70  1.12  1.64  1.87   (oneDNN 1.9)
 
-On a Zen 5, at 0.19: 0.47 and 0.44 (oneDNN 0.79 and 0.78).
+Likewise with 16 to 512 rows, 128 to 2000 outputs and in double precision: a dense product is as fast from
+about 0.6 on; `events` and `outer`, which are for more rows, take one and a half times to six times as long.
 """
 
 from __future__ import annotations
 
 import functools
 from importlib.resources import files
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rheobase.kernels import events
+from rheobase.kernels.bound import Bound, Form, Room
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.vectors import lanes, padded, version
 from rheobase.kernels.workspace import empty
 
-DENSEST = 0.3  # share of values that are not zero, above which a dense product is as fast
+DENSEST = 0.5  # share of values that are not zero, above which a dense product may be as fast
 ROWS = (16, 512)  # of x: fewer do not pay for turning the weights; more are `events`' work, or `outer`'s
 LARGE = 1 << 18  # weights below which a dense product takes too little time to be worth a look
 SAMPLED = 16  # rows looked at to estimate the density
-PANEL = 8  # vectors of outputs of a panel
-GRADIENT_PANEL = 4  # vectors of a panel of the gradient: of 128 rows it fits the first-level cache
+WIDEST = 4  # vectors of outputs of a panel, of which a sum's stay in registers (`panel_sums`)
+DEPTH = 160  # rows of a panel at the most: it then lies mostly in the first-level cache
+FEWEST = 128  # outputs below which panels are few and narrow
 
 
-def worth_listing(x: Tensor, outputs: int) -> bool:
+def worth_listing(x: Tensor, outputs: int, known: events.Shares | None = None) -> bool:
     """Whether the product of x `[M, K]` with `[outputs, K]` weights, and their gradient, are faster here."""
     fewest, most = ROWS
     if x.device.type != "cpu" or x.dtype not in events.BITS:
         return False
-    if not fewest <= x.shape[0] <= most or x.shape[1] * outputs < LARGE or outputs < PANEL * lanes(4):
+    if not fewest <= x.shape[0] <= most or x.shape[1] * outputs < LARGE or outputs < FEWEST:
         return False
-    return events.share_of_events(x, SAMPLED) < DENSEST
+    return events.share_of_events(x, SAMPLED, known) < DENSEST
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
-    """x W^T + b into `out`, for x `[M, K]`, `weight` `[N, K]`.
+    """x W^T + b into the contiguous `out`, for x `[M, K]`, `weight` `[N, K]`.
 
     >>> multiply(torch.eye(2), torch.tensor([[1.0, 2.0]]), None, torch.empty(2, 1)).tolist()
     [[1.0], [2.0]]
     """
-    x, weight = x.contiguous(), weight.detach().contiguous()
-    (rows, inputs), outputs, threads = x.shape, weight.shape[0], torch.get_num_threads()
-    listed = _lists(rows, inputs, x.dtype)
-    _kernel("list_rows").run([x, *listed], rows, x.numel())
-    width = PANEL * lanes(x.element_size())
-    start = x.new_zeros(outputs) if bias is None else bias.detach().contiguous()
-    work = [empty((threads, inputs, width), x.dtype), torch.empty((threads, width), dtype=x.dtype)]
-    tasks = -(-outputs // width)
-    _kernel("multiply").run([*listed, weight, start, out, *work], tasks, rows * inputs * tasks)
+    x, weight = x.contiguous(), weight.contiguous()
+    start = x.new_zeros(weight.shape[0]) if bias is None else bias.contiguous()
+    calls = _multiplication(_Shape.of(x, weight.shape[0]))
+    memory = calls.room.empty()
+    found, values, counts, *work = calls.room.addresses(memory)
+    calls.listing.run([x.data_ptr(), found, values, counts])
+    given = [weight.data_ptr(), start.data_ptr(), out.data_ptr()]
+    calls.adding.run([found, values, counts, *given, *work])
     return out
 
 
-def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
-    """gradient^T x for `gradient` `[M, N]`, x `[M, K]`: `[N, K]`.
+def weight_gradient(gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """gradient^T x for `gradient` `[M, N]`, x `[M, K]`: `[N, K]`; and the gradient's sum over rows, `[N]`.
 
-    >>> weight_gradient(torch.ones(3, 1), torch.arange(6.0).reshape(3, 2))
-    tensor([[6., 9.]])
+    >>> [y.tolist() for y in weight_gradient(torch.ones(3, 1), torch.eye(3, 2))]
+    [[[1.0, 1.0]], [3.0]]
     """
     x, gradient = x.contiguous(), gradient.contiguous()
-    (rows, inputs), outputs, threads = x.shape, gradient.shape[1], torch.get_num_threads()
-    n = lanes(x.element_size())
-    listed = _lists(inputs, rows, x.dtype)
-    _kernel("list_columns").run([x, *listed], -(-inputs // n), x.numel())
-    width = GRADIENT_PANEL * n
-    work = [torch.empty((threads, size, width), dtype=x.dtype) for size in (rows, n)]
-    out = empty((outputs, inputs), x.dtype)
-    tasks = -(-outputs // width)
-    _kernel("weight_gradient").run([*listed, gradient, out, *work], tasks, rows * inputs * tasks)
-    return out
+    inputs, outputs = x.shape[1], gradient.shape[1]
+    calls = _gradient(_Shape.of(x, outputs))
+    out, total = empty((outputs, inputs), x.dtype), torch.empty(outputs, dtype=x.dtype)
+    memory = calls.room.empty()
+    found, values, counts, square, *work = calls.room.addresses(memory)
+    calls.listing.run([x.data_ptr(), found, values, counts, square])
+    given = [gradient.data_ptr(), out.data_ptr(), total.data_ptr()]
+    calls.adding.run([found, values, counts, *given, *work])
+    return out, total
 
 
-def _lists(rows: int, columns: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Room for values in whole vectors, for where they are not zero, and for how many are not."""
-    shape = (rows, padded(columns, dtype.itemsize))
-    return (
-        torch.empty(shape, dtype=dtype),
-        torch.empty(shape, dtype=torch.int32),
-        torch.empty(rows, dtype=torch.int64),
+class _Shape(NamedTuple):
+    """What settles a call: x is `[rows, inputs]`, its product with the weights `[rows, outputs]`."""
+
+    dtype: torch.dtype
+    rows: int
+    inputs: int
+    outputs: int
+    threads: int
+
+    @classmethod
+    def of(cls, x: Tensor, outputs: int) -> _Shape:
+        return cls(x.dtype, x.shape[0], x.shape[1], outputs, torch.get_num_threads())
+
+    @property
+    def lanes(self) -> int:
+        return lanes(self.dtype.itemsize)
+
+    @property
+    def width(self) -> int:
+        """Columns of a panel of the outputs: all panels are about as wide."""
+        vectors = -(-self.outputs // self.lanes)
+        panels = -(-vectors // WIDEST)
+        return -(-vectors // panels) * self.lanes
+
+    @property
+    def panels(self) -> int:
+        return -(-self.outputs // self.width)
+
+    def form(self, *shape: int) -> Form:
+        return Form(self.dtype, shape)
+
+    def lists(self, count: int, size: int) -> list[Form]:
+        """Indices, values and numbers of entries: of `count` lists of `size` numbers, in blocks."""
+        blocks = -(-size // DEPTH)
+        depth = padded(-(-size // blocks), self.dtype.itemsize)
+        blocks = -(-size // depth)
+        shape = (blocks, count, depth)
+        return [Form(torch.int32, shape), self.form(*shape), Form(torch.int64, shape[:2])]
+
+
+class _Calls(NamedTuple):
+    """The kernels of a product, and what both work in: lists, then what each thread has for itself."""
+
+    room: Room
+    listing: Bound
+    adding: Bound
+
+
+@functools.lru_cache(maxsize=256)
+def _multiplication(s: _Shape) -> _Calls:
+    lists = s.lists(s.rows, s.inputs)
+    depth = lists[0].shape[2]
+    work = [s.form(s.threads, depth, s.width), s.form(s.threads, s.rows + 1, s.width)]
+    given = [s.form(s.outputs, s.inputs), s.form(s.outputs), s.form(s.rows, s.outputs)]
+    x = s.form(s.rows, s.inputs)
+    return _Calls(
+        Room([*lists, *work], s.dtype),
+        Bound(_kernel("list_rows"), [x, *lists], s.rows, s.rows * s.inputs),
+        Bound(_kernel("multiply"), [*lists, *given, *work], s.panels, s.rows * s.inputs * s.panels),
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _gradient(s: _Shape) -> _Calls:
+    lists = s.lists(s.inputs, s.rows)
+    blocks, _, depth = lists[0].shape
+    square = s.form(s.threads, s.lanes, s.rows)
+    kept = s.lanes if blocks == 1 else padded(s.inputs, s.dtype.itemsize)
+    work = [s.form(s.threads, depth, s.width), s.form(s.threads, kept + 1, s.width)]
+    given = [s.form(s.rows, s.outputs), s.form(s.outputs, s.inputs), s.form(s.outputs)]
+    x = s.form(s.rows, s.inputs)
+    return _Calls(
+        Room([*lists, square, *work], s.dtype),
+        Bound(_kernel("list_columns"), [x, *lists, square], -(-s.inputs // s.lanes), s.rows * s.inputs),
+        Bound(_kernel("weight_gradient"), [*lists, *given, *work], s.panels, s.rows * s.inputs * s.panels),
     )
 
 
