@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.constant import Constant
-from rheobase.tasks.base import Dataset
 from rheobase.tasks.baselines import classification
+from rheobase.tasks.dataset import Dataset
 from rheobase.training.experiment import Experiment
 
 

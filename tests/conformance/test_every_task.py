@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from rheobase.registry import build, catalogue, name_of
-from rheobase.tasks.base import Batch, Task
+from rheobase.tasks.base import Task
+from rheobase.tasks.dataset import Batch
 from rheobase.training.experiment import Experiment
 from rheobase.training.loop import Trainer
 from rheobase.training.optimizers import optimizer_tensors, optimizer_values, restore_optimizer

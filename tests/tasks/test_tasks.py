@@ -15,7 +15,8 @@ import torch
 from rheobase.config import Config
 from rheobase.registry import build, catalogue
 from rheobase.tasks import fashion_mnist
-from rheobase.tasks.base import Dataset, Splits, Task
+from rheobase.tasks.base import Task
+from rheobase.tasks.dataset import Dataset, Splits
 from rheobase.tasks.digits import Digits
 from rheobase.tasks.fashion_mnist import FashionMNIST
 from rheobase.tasks.mnist import MNIST

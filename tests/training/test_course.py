@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rheobase.tasks.adding import Adding
-from rheobase.tasks.base import ArrayDataset
+from rheobase.tasks.dataset import ArrayDataset
 from rheobase.training.course import Course
 from rheobase.training.experiment import Training
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rheobase.tasks.base import Batch
+from rheobase.tasks.dataset import Batch
 from rheobase.training.dependence import dependence
 from rheobase.training.experiment import Experiment
 from rheobase.training.fit import fit

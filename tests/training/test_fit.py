@@ -15,7 +15,7 @@ from torch import Tensor
 from rheobase.coding.decoders import SpikeCount
 from rheobase.report.run import read_run
 from rheobase.rules.bptt import BPTT
-from rheobase.tasks.base import ArrayDataset
+from rheobase.tasks.dataset import ArrayDataset
 from rheobase.training.augment import shift_images
 from rheobase.training.checkpoint import read_checkpoint
 from rheobase.training.errors import DivergedError, FolderError, RunError

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from rheobase.tasks.base import Batch
+from rheobase.tasks.dataset import Batch
 from rheobase.training.experiment import Experiment
 from rheobase.training.lessons import Lessons
 from rheobase.training.seeding import Generators

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rheobase.registry import catalogue, name_of
-from rheobase.tasks.base import ImageClassification, Task
+from rheobase.tasks.base import Task
+from rheobase.tasks.images import ImageClassification
 from rheobase.tasks.unsupervised_digits import UnsupervisedDigits
 from rheobase.training.experiment import Experiment
 from rheobase.training.objective import Objective

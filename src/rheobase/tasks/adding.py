@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rheobase.config import option
-from rheobase.tasks.base import Batch
+from rheobase.tasks.dataset import Batch
 from rheobase.tasks.generated import GeneratedTask
 from rheobase.tasks.metrics import MEAN_SQUARED_ERROR, Metric
 from rheobase.tasks.streams import Stream

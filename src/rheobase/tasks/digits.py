@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rheobase.tasks.base import ImageClassification, LabelledImages
+from rheobase.tasks.images import ImageClassification, LabelledImages
 
 
 class Digits(ImageClassification):

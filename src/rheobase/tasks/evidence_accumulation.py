@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rheobase.config import option
-from rheobase.tasks.base import Batch
+from rheobase.tasks.dataset import Batch
 from rheobase.tasks.generated import GeneratedTask
 from rheobase.tasks.metrics import ERROR_RATE, Metric
 from rheobase.tasks.store_recall import check_rate

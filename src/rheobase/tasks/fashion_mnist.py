@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rheobase.config import option
-from rheobase.tasks.base import ImageClassification, LabelledImages
 from rheobase.tasks.idx import read_idx
+from rheobase.tasks.images import ImageClassification, LabelledImages
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts the files."""

@@ -19,7 +19,8 @@ from torch import Tensor
 from rheobase.config import option
 from rheobase.registry import name_of
 from rheobase.tasks import baselines
-from rheobase.tasks.base import Batch, Dataset, Splits, Task
+from rheobase.tasks.base import Task
+from rheobase.tasks.dataset import Batch, Dataset, Splits
 from rheobase.tasks.metrics import Metric
 from rheobase.tasks.streams import Stream
 

@@ -21,7 +21,7 @@ from urllib.error import URLError
 import numpy as np
 
 from rheobase.config import option
-from rheobase.tasks.base import ImageClassification, LabelledImages
+from rheobase.tasks.images import ImageClassification, LabelledImages
 
 
 class MNIST(ImageClassification):

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from rheobase.config import option
-from rheobase.tasks.base import Batch, Splits
+from rheobase.tasks.dataset import Batch, Splits
 from rheobase.tasks.generated import GeneratedTask
 from rheobase.tasks.metrics import NORMALISED_ERROR, Metric
 from rheobase.tasks.store_recall import check_rate

@@ -33,7 +33,8 @@ from torch import Tensor
 from rheobase.config import option
 from rheobase.neurons.base import time_constant
 from rheobase.tasks import baselines
-from rheobase.tasks.base import Batch, Dataset, Splits, Task
+from rheobase.tasks.base import Task
+from rheobase.tasks.dataset import Batch, Dataset, Splits
 from rheobase.tasks.manifolds import ManifoldSpikes
 from rheobase.tasks.metrics import MEAN_SQUARED_ERROR, Metric
 

@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from rheobase.config import option
-from rheobase.tasks.base import ArrayDataset, Batch, Dataset, Splits, Task
+from rheobase.tasks.base import Task
+from rheobase.tasks.dataset import ArrayDataset, Batch, Dataset, Splits
 from rheobase.tasks.mnist import MNIST
 
 #: Neurons of the recipe "srnn": those of the recipe "pixels", in units of their threshold, which keeps all

@@ -30,7 +30,8 @@ from torch import Tensor
 
 from rheobase.coding.spike_trains import coincidences, van_rossum_cost
 from rheobase.config import option
-from rheobase.tasks.base import Batch, Dataset, Splits, Task
+from rheobase.tasks.base import Task
+from rheobase.tasks.dataset import Batch, Dataset, Splits
 from rheobase.tasks.metrics import Metric
 from rheobase.tasks.ras import Raster, read_raster
 from rheobase.tasks.streams import Stream

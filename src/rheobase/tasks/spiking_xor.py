@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rheobase.coding.spike_trains import response_errors
 from rheobase.config import option
-from rheobase.tasks.base import Batch, Splits
+from rheobase.tasks.dataset import Batch, Splits
 from rheobase.tasks.generated import GeneratedTask
 from rheobase.tasks.metrics import Metric
 from rheobase.tasks.streams import Stream

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rheobase.config import option
-from rheobase.tasks.base import Batch
+from rheobase.tasks.dataset import Batch
 from rheobase.tasks.generated import GeneratedTask
 from rheobase.tasks.metrics import ERROR_RATE, Metric
 from rheobase.tasks.streams import Stream

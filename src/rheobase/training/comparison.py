@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rheobase.registry import name_of
-from rheobase.tasks.base import Splits, Task
+from rheobase.tasks.base import Task
+from rheobase.tasks.dataset import Splits
 from rheobase.training.errors import FolderError
 from rheobase.training.experiment import Experiment
 from rheobase.training.fit import fit, resume

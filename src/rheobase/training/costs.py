@@ -11,7 +11,7 @@ from rheobase.crossbar.accounting import Meter, account
 from rheobase.crossbar.array import arrays
 from rheobase.layers.network import Network
 from rheobase.layers.noise import renew_noise
-from rheobase.tasks.base import Splits
+from rheobase.tasks.dataset import Splits
 from rheobase.training.evaluate import Evaluation, batch_size, evaluating
 from rheobase.training.experiment import Experiment
 from rheobase.training.seeding import generator

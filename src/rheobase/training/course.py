@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from rheobase.tasks.base import Dataset
+from rheobase.tasks.dataset import Dataset
 from rheobase.training.experiment import Training
 
 

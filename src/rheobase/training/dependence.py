@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rheobase.tasks.base import Batch
+from rheobase.tasks.dataset import Batch
 
 
 def dependence(scores: Tensor, batch: Batch, *, classes: bool) -> Tensor | None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rheobase.layers.network import Network
 from rheobase.layers.noise import renew_noise
-from rheobase.tasks.base import Batch, Dataset
+from rheobase.tasks.dataset import Batch, Dataset
 from rheobase.training.experiment import Experiment
 from rheobase.training.objective import Objective, spike_counts, to_hertz
 from rheobase.training.restore import Which, load_network

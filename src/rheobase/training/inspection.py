@@ -32,7 +32,7 @@ from rheobase.layers.noise import renew_noise
 from rheobase.layers.recurrent import Recurrent
 from rheobase.neurons.base import State
 from rheobase.neurons.spiking import SpikingNeuron
-from rheobase.tasks.base import ArrayDataset, Batch, Dataset, Splits
+from rheobase.tasks.dataset import ArrayDataset, Batch, Dataset, Splits
 from rheobase.training.evaluate import Evaluation, evaluating
 from rheobase.training.experiment import Experiment
 from rheobase.training.folder import RunFolder

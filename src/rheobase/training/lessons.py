@@ -12,7 +12,7 @@ from torch import Tensor
 from rheobase.layers.network import Network
 from rheobase.layers.noise import renew_noise
 from rheobase.rules.base import Lesson, Reduced
-from rheobase.tasks.base import Batch, Dataset
+from rheobase.tasks.dataset import Batch, Dataset
 from rheobase.training.augment import shift_images
 from rheobase.training.experiment import Experiment
 from rheobase.training.objective import Objective

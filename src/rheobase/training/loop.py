@@ -24,7 +24,7 @@ from rheobase.crossbar.array import arrays
 from rheobase.layers.network import Network
 from rheobase.layers.rewire import rewire
 from rheobase.rules.base import Lesson, Memory, Outcome
-from rheobase.tasks.base import Splits
+from rheobase.tasks.dataset import Splits
 from rheobase.training.alignment import Alignment, align, measured_at, worth_measuring
 from rheobase.training.checkpoint import Checkpoint, write_checkpoint
 from rheobase.training.clipping import Clipping

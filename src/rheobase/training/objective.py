@@ -20,7 +20,7 @@ from rheobase.coding.regularisers import Regulariser
 from rheobase.layers.network import Network, Record
 from rheobase.registry import name_of
 from rheobase.rules.base import Reduced
-from rheobase.tasks.base import Batch
+from rheobase.tasks.dataset import Batch
 
 
 class Objective:

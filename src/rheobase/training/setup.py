@@ -7,7 +7,7 @@ import torch
 from rheobase.crossbar.array import Placed
 from rheobase.layers.network import Network
 from rheobase.layers.noise import renew_noise
-from rheobase.tasks.base import Dataset
+from rheobase.tasks.dataset import Dataset
 from rheobase.training.experiment import Experiment
 from rheobase.training.objective import Objective
 from rheobase.training.seeding import generator, global_seed

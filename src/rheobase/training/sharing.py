@@ -25,7 +25,7 @@ from rheobase.kernels.constant import Constant
 from rheobase.layers.network import Network
 from rheobase.registry import name_of
 from rheobase.rules.base import LearningRule, Memory, Outcome
-from rheobase.tasks.base import Batch
+from rheobase.tasks.dataset import Batch
 from rheobase.workers import Workers
 
 

@@ -26,7 +26,7 @@ from rheobase.crossbar.substrate import Crossbar
 from rheobase.crossbar.wires import Wires
 from rheobase.files import write_json
 from rheobase.layers.network import Network
-from rheobase.tasks.base import Dataset
+from rheobase.tasks.dataset import Dataset
 from rheobase.training.evaluate import measure
 from rheobase.training.experiment import Experiment
 from rheobase.training.restore import Which, load_network
