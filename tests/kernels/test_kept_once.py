@@ -6,7 +6,7 @@ import torch
 
 from rheobase.kernels.groups import Group
 from rheobase.kernels.program import PROGRAMS
-from rheobase.kernels.recurrent import make_plans
+from rheobase.kernels.recurrent import plan_layer
 from rheobase.kernels.recurrent_forms import kept_arrays, places_of
 from rheobase.neurons.adaptive_lif import AdaptiveLIF
 from rheobase.surrogate import Triangular
@@ -14,7 +14,7 @@ from rheobase.surrogate import Triangular
 
 def test_how_far_the_membrane_was_from_threshold_is_kept_once() -> None:
     neuron = AdaptiveLIF.preset("eprop", detach=True, surrogate=Triangular())
-    (plan,) = make_plans([Group("", neuron, 3)], ())
+    (plan,) = plan_layer([Group("", neuron, 3)], ()).plans
     saved = PROGRAMS[plan.key].saved
     # Before the reset and after the step: the second of a step is the first of the next.
     assert len(saved) == 2
@@ -24,7 +24,7 @@ def test_how_far_the_membrane_was_from_threshold_is_kept_once() -> None:
 
 def test_values_that_are_not_shared_have_arrays_of_their_own() -> None:
     neuron = AdaptiveLIF(surrogate=Triangular())
-    (plan,) = make_plans([Group("", neuron, 3)], ())
+    (plan,) = plan_layer([Group("", neuron, 3)], ()).plans
     saved = PROGRAMS[plan.key].saved
     rows = dict(places_of(PROGRAMS[plan.key], saved))
     assert kept_arrays(plan.key, saved, torch.float32) == [(0, torch.float32)] * len(saved)

@@ -22,12 +22,12 @@ Way = Literal["dense", "taps"]
 
 @dataclass(frozen=True)
 class Connections:
-    """Weights `[K, M, N]` from N neurons to M inputs, with their delays in steps.
+    """Weights `[K, M, N]` (or `[M, N]`, for K = 1) from N neurons to M inputs, with their delays in steps.
 
     Where there is a `mask` `[M, N]` (and no delays), only weights in it count; the others are zero.
     """
 
-    weight: Tensor
+    given: Tensor
     delay: Tensor | None
     none: bool = False  # whether the kernels see no connections at all
     mask: Tensor | None = None
@@ -35,10 +35,20 @@ class Connections:
     @classmethod
     def of(cls, weight: Tensor, delay: Tensor | None, mask: Tensor | None = None) -> Connections:
         """From weights and delays of shape `[K, M, N]` or `[M, N]`."""
-        taps = weight.detach() if weight.dim() == 3 else weight.detach()[None]
+        weight = weight.detach()
         if delay is None:
-            return cls(taps.sum(0, keepdim=True) if len(taps) > 1 else taps, None, mask=mask)
-        return cls(taps, delay.reshape(taps.shape))
+            return cls(weight.sum(0) if weight.dim() == 3 else weight, None, mask=mask)
+        return cls(weight, delay.reshape(weight.shape if weight.dim() == 3 else (1, *weight.shape)))
+
+    @functools.cached_property
+    def weight(self) -> Tensor:
+        """The weights, `[K, M, N]`."""
+        return self.given if self.given.dim() == 3 else self.given[None]
+
+    @property
+    def columns(self) -> int:
+        """The number of inputs M."""
+        return self.given.shape[-2]
 
     def delays(self) -> list[int]:
         """The delays that occur."""
@@ -69,7 +79,7 @@ class Connections:
 
     def whole(self) -> Tensor:
         """All weights between two neurons together, `[M, N]`, whatever the mask."""
-        return self.weight[0] if len(self.weight) == 1 else self.weight.sum(0)
+        return self.given if self.given.dim() == 2 else self.given.sum(0)
 
     def _taps(self, weight: Tensor, order: tuple[int, ...], size: int) -> list[Any]:
         """Weights, offsets, and the range of each of the first axis's neurons; the others count `size`."""
@@ -84,7 +94,7 @@ class Connections:
 
 
 def weight_gradient(by_current: Tensor, emissions: Tensor, given: Connections, product: Any) -> Tensor:
-    """Derivatives `[K, M, N]` by the weights.
+    """Derivatives `[K, M, N]` by the weights, or `[M, N]` if those of all K are the same.
 
     Args:
         by_current: Derivatives by the inputs, `[T, B, M]`.
@@ -98,8 +108,7 @@ def weight_gradient(by_current: Tensor, emissions: Tensor, given: Connections, p
     for d in given.delays():
         by = product(flat, emissions[depth - d : depth - d + steps].flatten(0, 1))
         if given.way == "dense":
-            by = by if given.mask is None else by * given.mask
-            whole: Tensor = by.expand(given.weight.shape).contiguous()
+            whole: Tensor = by if given.mask is None else by * given.mask
             return whole
         assert given.delay is not None
         part = torch.where(given.delay == d, by, 0.0)

@@ -24,7 +24,7 @@ from torch import Tensor
 from rheobase.kernels.attached import Attached
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.groups import HISTORY, Group, state_names
-from rheobase.kernels.plan import Plan, carry_out, make_plan
+from rheobase.kernels.plan import Plan, make_plan
 from rheobase.kernels.program import PROGRAMS
 from rheobase.kernels.recurrent_operator import Layer, run_layer
 from rheobase.kernels.recurrent_reference import Read, exact, run_reference
@@ -81,10 +81,9 @@ def recurrent(
     >>> recurrent([Group("", LIF(tau_m=1.0), 3)], kick, ring).output[:, 0].argmax(1).tolist()
     [0, 1, 2, 0, 1, 2]
     """
-    plans = make_plans(groups, record)
     return run_recurrent(
         groups,
-        plans,
+        plan_layer(groups, record),
         current,
         weight,
         delay,
@@ -96,8 +95,22 @@ def recurrent(
     )
 
 
-def make_plans(groups: Sequence[Group], record: Sequence[str]) -> tuple[Plan, ...]:
-    """What is settled before any sequence: a plan per group.
+class LayerPlan(NamedTuple):
+    """What is settled of a layer before any sequence.
+
+    Attributes:
+        plans: A plan per group of neurons.
+        states: The names of the state variables, group by group.
+        records: Of those that are recorded.
+    """
+
+    plans: tuple[Plan, ...]
+    states: tuple[str, ...]
+    records: tuple[str, ...]
+
+
+def plan_layer(groups: Sequence[Group], record: Sequence[str]) -> LayerPlan:
+    """The plan of neurons of which states are recorded.
 
     Raises:
         ValueError: If a name in `record` is not a state variable.
@@ -105,7 +118,7 @@ def make_plans(groups: Sequence[Group], record: Sequence[str]) -> tuple[Plan, ..
     for name in record:
         if name not in state_names(groups):
             raise ValueError(unknown("state variable", name, state_names(groups)))
-    return tuple(
+    plans = tuple(
         make_plan(
             g.neuron,
             _tensors(g.neuron),
@@ -113,6 +126,12 @@ def make_plans(groups: Sequence[Group], record: Sequence[str]) -> tuple[Plan, ..
             record=[v for v in g.neuron.initial() if g.label(v) in record],
         )
         for g in groups
+    )
+    named = list(zip(groups, plans, strict=True))
+    return LayerPlan(
+        plans,
+        tuple(g.label(v) for g, plan in named for v in plan.states),
+        tuple(g.label(v) for g, plan in named for v in PROGRAMS[plan.key].record),
     )
 
 
@@ -125,7 +144,7 @@ class Attachment(NamedTuple):
 
 def run_recurrent(
     groups: Sequence[Group],
-    plans: Sequence[Plan],
+    plan: LayerPlan,
     current: Tensor | Constant,
     weight: Tensor,
     delay: Tensor | None,
@@ -137,7 +156,7 @@ def run_recurrent(
     cut: bool = False,
     read: Read | None = None,
 ) -> Run:
-    """`recurrent` with its plans made beforehand.
+    """`recurrent` with its plan made beforehand.
 
     Where weights are `read` in a way of their own, the reference runs: kernels know sums alone.
     """
@@ -146,7 +165,7 @@ def run_recurrent(
     if read is None and uses_kernel(backend, current):
         return run_attached(
             groups,
-            plans,
+            plan,
             current,
             weight,
             delay,
@@ -165,7 +184,7 @@ def run_recurrent(
 
 def run_attached(
     groups: Sequence[Group],
-    plans: Sequence[Plan],
+    plan: LayerPlan,
     current: Tensor | Constant,
     weight: Tensor,
     delay: Tensor | None,
@@ -183,23 +202,23 @@ def run_attached(
     tells which weights count (the others are zero), for neurons with one input and without delays.
     """
     depth = _depth(delay)
-    names = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in plan.states]
-    start: Mapping[str, Tensor | float] = _rest(groups, current) if state is None else state
+    weight, delay = to_inputs(groups, weight, delay)
+    tensors: list[Tensor] = []
+    start: list[Tensor | float] = []
+    for g, own in zip(groups, plan.plans, strict=True):
+        parameters = shaped_parameters(_tensors(g.neuron), (g.size,)) if own.instructions else {}
+        coefficients, rest = own.settle(parameters)
+        tensors += coefficients
+        start += [
+            x.to(current.dtype).expand(current.shape[1], g.size) if isinstance(x, Tensor) else x for x in rest
+        ]
     if state is not None:
         _check_state(groups, current, state, depth)
-    weight, delay = to_inputs(groups, weight, delay)
-    slots = [
-        carry_out(plan, shaped_parameters(_tensors(g.neuron), (g.size,)))
-        for g, plan in zip(groups, plans, strict=True)
-    ]
-    coefficients = [[s[n] for n in plan.coefficients] for s, plan in zip(slots, plans, strict=True)]
+        start = [state[name] for name in plan.states]
     layer = Layer(
-        keys=tuple(plan.key for plan in plans),
-        sizes=tuple(g.size for g in groups),
-        numbers=tuple(
-            tuple(c for j, c in enumerate(values) if j not in plan.tensors)
-            for values, plan in zip(coefficients, plans, strict=True)
-        ),
+        keys=tuple([own.key for own in plan.plans]),
+        sizes=tuple([g.size for g in groups]),
+        numbers=tuple([own.fixed for own in plan.plans]),
         delay=delay,
         steps=current.shape[0],
         every=checkpoint_every or 0,
@@ -211,18 +230,17 @@ def run_attached(
         current.value if isinstance(current, Constant) else current,
         weight,
         depth if state is None else state[HISTORY],
-        [start[name] for name in names],
-        [values[j] for values, plan in zip(coefficients, plans, strict=True) for j in plan.tensors],
+        start,
+        tensors,
         *along,
     )
-    recorded = [g.label(v) for g, plan in zip(groups, plans, strict=True) for v in PROGRAMS[plan.key].record]
     emitted = ran.emitted
-    final = dict(zip(names, ran.states, strict=True))
+    final = dict(zip(plan.states, ran.states, strict=True))
     if len(emitted) < depth:
         silent = emitted.new_zeros(depth, *emitted.shape[1:])
         emitted = torch.cat([silent if state is None else state[HISTORY], emitted])
     final[HISTORY] = emitted[-depth:]
-    found = dict(zip(recorded, ran.records, strict=True))
+    found = dict(zip(plan.records, ran.records, strict=True))
     return Run(ran.emitted, final, {name: found[name] for name in record}), ran.sums
 
 
@@ -283,10 +301,13 @@ def _start(
         _check_state(groups, current, state, depth)
         return dict(state)
     rest = torch.zeros((), dtype=current.dtype, device=current.device)
-    batch, sizes = current.shape[1], {g.label(v): g.size for g in groups for v in g.neuron.initial()}
+    batch = current.shape[1]
     start = {
-        name: value if isinstance(value, Tensor) else rest.new_full((batch, sizes[name]), value)
-        for name, value in _rest(groups, current).items()
+        g.label(v): value.to(current.dtype).expand(batch, g.size)
+        if isinstance(value, Tensor)
+        else rest.new_full((batch, g.size), value)
+        for g in groups
+        for v, value in g.neuron.initial().items()
     }
     start[HISTORY] = rest.new_zeros(depth, batch, sum(g.size for g in groups))
     return start
@@ -306,17 +327,6 @@ def _check_state(
     for name, shape in shapes.items():
         if tuple(state[name].shape) != shape:
             raise ValueError(f"state '{name}': got shape {tuple(state[name].shape)}, wanted {shape}")
-
-
-def _rest(groups: Sequence[Group], current: Tensor | Constant) -> dict[str, Tensor | float]:
-    """The state at rest: `[B, n]` where it depends on tensors, else one number; silence aside."""
-    return {
-        g.label(v): value.to(current.dtype).expand(current.shape[1], g.size)
-        if isinstance(value, Tensor)
-        else float(value)
-        for g in groups
-        for v, value in g.neuron.initial().items()
-    }
 
 
 def to_inputs(groups: Sequence[Group], weight: Tensor, delay: Tensor | None) -> tuple[Tensor, Tensor | None]:

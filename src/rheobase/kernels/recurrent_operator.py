@@ -158,7 +158,7 @@ class _Recurrence(torch.autograd.Function):
         sums = _room(sweep)
         last, kept = sweep.forward(states, save=True, sums=sums)
         ctx.set_materialize_grads(False)
-        ctx.layer = layer
+        ctx.layer, ctx.setting = layer, sweep.setting
         ctx.counts = (len(tensors), len(sweep.records))
         ctx.given = [isinstance(s, Tensor) for s in states]
         ctx.save_for_backward(current, weight, *around, *tensors, sweep.emissions, *sweep.records, *kept)
@@ -180,6 +180,7 @@ class _Recurrence(torch.autograd.Function):
             list(records),
             layer.steps,
             layer.every,
+            ctx.setting._replace(threads=torch.get_num_threads()),
             layer.cut,
             before,
             behind,
@@ -195,10 +196,15 @@ class _Recurrence(torch.autograd.Function):
             tally=wants[2],
             whole=(wants[1] and before is None) or wants[3],
         )
-        by_weight = None if found.by_weight is None else found.by_weight.reshape(weight.shape)
+        by_weight = found.by_weight
+        if (
+            by_weight is not None and by_weight.shape != weight.shape
+        ):  # one for all delays, or for the only one
+            expanded = by_weight.dim() < weight.dim()
+            by_weight = by_weight.expand(weight.shape) if expanded else by_weight.reshape(weight.shape)
         by_history = sweep.by_history(found.by_current) if wants[3] and not layer.cut else None
         by_input = None
         if wants[1] and before is None:
-            by_input = found.by_current if sweep.moving else found.by_current.sum(0)
+            by_input = found.by_current if sweep.setting.moving else found.by_current.sum(0)
         by_states = [g if given else None for g, given in zip(found.by_states, ctx.given, strict=True)]
         return None, by_input, by_weight, by_history, *found.by_around, *by_states, *found.by_coefficients

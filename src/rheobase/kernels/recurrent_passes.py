@@ -34,7 +34,7 @@ class Adjoints(NamedTuple):
         by_current: Derivatives by the currents `[T, B, M]`, or what is left of them if they are not wanted.
         by_states: Those by the initial states, group by group.
         by_coefficients: Those by the coefficients that are tensors, group by group.
-        by_weight: Those by the weights, `[K, M, N]`, if they are wanted.
+        by_weight: Those by the weights, if they are wanted: see `weight_gradient`.
         by_around: Those by weight and bias of the connection before and of the one behind.
     """
 
@@ -57,6 +57,7 @@ class Sweep:
         emissions: What was emitted, `[D + T, B, N]`; the first D steps are given.
         records: Recorded states `[T, B, n]`, group by group.
         every: Steps per chunk of recomputation; 0 for none.
+        setting: What shapes settle of it.
         cut: Whether no derivative passes along the connections.
         before, behind: Dense connections that are run along.
     """
@@ -68,6 +69,7 @@ class Sweep:
     records: list[Tensor]
     steps: int
     every: int
+    setting: Setting
     cut: bool = False
     before: Attached | None = None
     behind: Attached | None = None
@@ -93,19 +95,43 @@ class Sweep:
         records = [
             empty((steps, batch, p.size), current.dtype) for p in populations for _ in p.program.record
         ]
+        setting = Setting(
+            forms=tuple([p.form(current.dtype, True) for p in populations]),
+            dtype=current.dtype,
+            batch=batch,
+            steps=every or steps,
+            depth=depth,
+            total=steps,
+            moving=current.dim() == 3,
+            size=size,
+            columns=connections.columns,
+            longest=max(connections.delays()),
+            inputs=0 if before is None else before.inputs,
+            outputs=0 if behind is None else behind.outputs,
+            biased=(
+                before is not None and before.bias is not None,
+                behind is not None and behind.bias is not None,
+            ),
+            masked=connections.mask is not None,
+            threads=torch.get_num_threads(),
+        )
         return cls(
-            populations, connections, current, emissions, records, steps, every, before=before, behind=behind
+            populations,
+            connections,
+            current,
+            emissions,
+            records,
+            steps,
+            every,
+            setting,
+            before=before,
+            behind=behind,
         )
 
     @property
     def depth(self) -> int:
         """The number of steps D of history."""
         return self.emissions.shape[0] - self.steps
-
-    @property
-    def moving(self) -> bool:
-        """Whether the input changes in time."""
-        return self.current.dim() == 3
 
     def forward(
         self, states: Sequence[Tensor | float], save: bool, sums: Tensor | None = None
@@ -167,7 +193,7 @@ class Sweep:
         # What is summed on the way is wanted until it has arrived and is added up, no longer.
         window = max(HELD, *along.delays()) + 1
         window = self.steps if whole or (tally and not around.tally) else min(window, self.steps)
-        shape = (window, batch, self.connections.weight.shape[1])
+        shape = (window, batch, self.connections.columns)
         # Its rows are read in whole vectors, the last one beyond its end.
         by_current = empty((math.prod(shape) + BYTES,), self.dtype)
         by_current = by_current.as_strided(shape, (shape[1] * shape[2], shape[2], 1))
@@ -222,11 +248,9 @@ class Sweep:
         for connection, summed in ((self.before, around.before), (self.behind, around.behind)):
             for x in connection or (None, None):
                 found.append(torch.empty(x.shape, dtype=self.dtype) if x is not None and summed else None)
-        shape = self.connections.weight.shape
-        by_weight = torch.empty(shape[1:], dtype=self.dtype) if around.tally else None
+        shape = self.connections.given.shape[-2:]
+        by_weight = torch.empty(shape, dtype=self.dtype) if around.tally else None
         ready.unpack(places, [x.data_ptr() for x in (*found, by_weight) if x is not None], self._mask_at)
-        if by_weight is not None:
-            by_weight = by_weight.expand(shape).contiguous()
         return by_weight, (found[0], found[1], found[2], found[3])
 
     def _own(self, states: Sequence[Tensor | float]) -> list[Tensor]:
@@ -242,8 +266,7 @@ class Sweep:
     def _way_to_tally(self) -> Literal["", "each", "together"]:
         """Whether the weights' gradients are sums over events, made on the way, and how."""
         batch, size = self.emissions.shape[1:]
-        columns = self.connections.weight.shape[1]
-        few = fits(size, columns, self.dtype.itemsize) and worth_it(self.steps, batch, size)
+        few = fits(size, self.connections.columns, self.dtype.itemsize) and worth_it(self.steps, batch, size)
         if not few or self.connections.way != "dense" or self.cut:
             return ""
         share = share_of_events(self.emissions.flatten(0, 1), SAMPLED)
@@ -278,31 +301,6 @@ class Sweep:
         by_record = iter(by_records)
         return tuple(
             tuple(name for name in p.program.record if next(by_record) is not None) for p in self.populations
-        )
-
-    @property
-    def setting(self) -> Setting:
-        """What shapes settle of it."""
-        depth, (_, batch, size) = self.depth, self.emissions.shape
-        return Setting(
-            forms=tuple([p.form(self.dtype, True) for p in self.populations]),
-            dtype=self.dtype,
-            batch=batch,
-            steps=self.every or self.steps,
-            depth=depth,
-            total=self.steps,
-            moving=self.moving,
-            size=size,
-            columns=self.connections.weight.shape[1],
-            longest=max(self.connections.delays()),
-            inputs=0 if self.before is None else self.before.inputs,
-            outputs=0 if self.behind is None else self.behind.outputs,
-            biased=(
-                self.before is not None and self.before.bias is not None,
-                self.behind is not None and self.behind.bias is not None,
-            ),
-            masked=self.connections.mask is not None,
-            threads=torch.get_num_threads(),
         )
 
     def _forward(
@@ -346,13 +344,17 @@ class Sweep:
         values = [x if isinstance(x, int) else x.data_ptr() for x in arrays]
         values += [x.ctypes.data for x in taps] or [places[ready.places["weights"]]]
         values.append(max(along.delays()))
-        ends = [self.depth, int(self.moving), low, high, self.emissions.shape[1], ready.parts]
+        ends = [self.depth, int(self.setting.moving), low, high, self.emissions.shape[1], ready.parts]
         ready.run(places, values, ends)
 
 
 def _contiguous(*given: Tensor | None, dtype: torch.dtype) -> list[Tensor]:
     """Those that there are, of this type."""
-    return [x.detach().to(dtype).contiguous() for x in given if x is not None]
+    return [
+        x if x.dtype == dtype and x.is_contiguous() else x.detach().to(dtype).contiguous()
+        for x in given
+        if x is not None
+    ]
 
 
 def _shared(total: Tensor, coefficient: float | Tensor) -> Tensor:

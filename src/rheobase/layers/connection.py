@@ -160,9 +160,9 @@ def make_weight(
 
 def trained_weight(module: nn.Module) -> Tensor | None:
     """The parameter behind the `weight` of a connection, or None for what has no such weight."""
-    if parametrize.is_parametrized(module, "weight"):
-        chains: Any = module.parametrizations
-        original: Tensor = chains["weight"].original
+    chain = _chain(module)
+    if chain is not None:
+        original: Tensor = chain.original
         return original
     weight = getattr(module, "weight", None)
     return weight if isinstance(weight, nn.Parameter) else None
@@ -174,22 +174,29 @@ def masked_weight(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     So a kernel can leave out what does not exist, where a product with the mask would take longer. None where
     all count.
     """
-    constraint = constraint_of(module)
-    if constraint is not None and constraint.mask is not None:
-        chains: Any = module.parametrizations
-        if len(chains["weight"]) == 1:
-            return constraint.signed(chains["weight"].original), constraint.mask
+    chain = _chain(module)
+    if chain is not None and len(chain) == 1:
+        constraint = next(iter(chain))
+        if isinstance(constraint, Constraint) and constraint.mask is not None:
+            return constraint.signed(chain.original), constraint.mask
     weight: Tensor = module.weight  # type: ignore[assignment]
     return weight, None
 
 
 def constraint_of(module: nn.Module) -> Constraint | None:
     """The constraint on the `weight` of a connection, if there is one."""
-    if not parametrize.is_parametrized(module, "weight"):
-        return None
-    chains: Any = module.parametrizations
-    first = chains["weight"][0]
+    first = next(iter(_chain(module) or ()), None)
     return first if isinstance(first, Constraint) else None
+
+
+def _chain(module: nn.Module) -> Any:
+    """The parametrization of a module's `weight`, or None.
+
+    `is_parametrized` asks for an attribute that most modules do not have, which takes torch several
+    microseconds to say; a connection is asked in every call.
+    """
+    chains = module._modules.get("parametrizations")
+    return chains["weight"] if isinstance(chains, nn.ModuleDict) and "weight" in chains else None
 
 
 def count_parameters(module: nn.Module) -> int:

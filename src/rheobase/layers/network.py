@@ -153,9 +153,11 @@ class Network(nn.Module):
     def _check_signal(self, name: str) -> None:
         """Raise `ValueError` on what is no signal of this network."""
         of, _, what = name.partition(".")
-        layer = self.layers[of] if of in self.layers else None
-        if isinstance(layer, NeuronLayer) and (what in layer.states or (what == SPIKES and layer.spiking)):
-            return
+        for layer in (self.layers[of],) if of in self.layers else ():
+            if isinstance(layer, NeuronLayer) and (
+                what in layer.states or (what == SPIKES and layer.spiking)
+            ):
+                return
         raise ValueError(unknown("signal", name, self.signals()))
 
     def check_refractory(self, steps: int) -> None:

@@ -89,7 +89,7 @@ class Population(nn.Module):
 
     def bound(self) -> Neuron:
         """The model with this module's own (trained, moved, cast) parameters in it."""
-        return self.neuron.bind(self.tensors())
+        return self.neuron.bind(self.tensors()) if self._tensors else self.neuron
 
     def extra_repr(self) -> str:
         trained = f", trainable={', '.join(self.trainable)}" if self.trainable else ""

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from rheobase.kernels.attached import FEW, Attached, few_events, fits, worth_it
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.groups import Group, state_names
-from rheobase.kernels.plan import Plan
 from rheobase.kernels.recurrent import (
     Attachment,
+    LayerPlan,
     check_connections,
-    make_plans,
+    plan_layer,
     run_attached,
     run_recurrent,
 )
@@ -119,7 +119,7 @@ class Recurrent(NeuronLayer):
         self.sizes = {group.name: group.size for group in groups}
         self.size = sum(self.sizes.values())
         self._states = state_names(groups)
-        self._plans: dict[tuple[str, ...], tuple[Plan, ...]] = {}
+        self._plans: dict[tuple[str, ...], LayerPlan] = {}
         self.backend: Backend = backend
         self.checkpoint_every = checkpoint_every
         self._read: Read | None = None
@@ -310,10 +310,10 @@ class Recurrent(NeuronLayer):
             and fits(behind.inputs, behind.outputs, x.dtype.itemsize)
         )
 
-    def _plan(self, groups: Sequence[Group], record: Sequence[str]) -> tuple[Plan, ...]:
+    def _plan(self, groups: Sequence[Group], record: Sequence[str]) -> LayerPlan:
         key = tuple(record)
         if key not in self._plans:
-            self._plans[key] = make_plans(groups, key)
+            self._plans[key] = plan_layer(groups, key)
         return self._plans[key]
 
     def _taps(self) -> tuple[Tensor, Tensor | None]:
