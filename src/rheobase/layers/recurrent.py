@@ -20,17 +20,18 @@ from rheobase.kernels.groups import Group, state_names
 from rheobase.kernels.recurrent import (
     Attachment,
     LayerPlan,
-    check_connections,
     plan_layer,
     run_attached,
     run_recurrent,
 )
+from rheobase.kernels.recurrent_checks import check_connections
 from rheobase.kernels.recurrent_reference import Read
 from rheobase.kernels.sequence import Backend, Run, check_input, uses_kernel
 from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight, masked_weight
 from rheobase.layers.delays import ConnectionDelays, Delays, make_delays
 from rheobase.layers.dense import Dense
-from rheobase.layers.population import Population, is_spiking
+from rheobase.layers.groups import groups_of
+from rheobase.layers.population import Population
 from rheobase.layers.stateful import SPIKES, Joint, NeuronLayer, joins, signals_of
 from rheobase.neurons.base import Neuron
 from rheobase.registry import unknown
@@ -101,7 +102,7 @@ class Recurrent(NeuronLayer):
         checkpoint_every: int | None = None,
     ) -> None:
         super().__init__()
-        groups = _groups(neuron, size)
+        groups = groups_of(neuron, size)
         known = {name for group in groups for name in group.neuron.parameter_names()}
         for name in trainable:
             if name not in known:
@@ -326,29 +327,3 @@ class Recurrent(NeuronLayer):
 
 def _attached(dense: Dense | None) -> Attached | None:
     return None if dense is None else Attached(dense.weight, dense.bias)
-
-
-def _groups(neuron: Neuron | Mapping[str, tuple[Neuron, int]], size: int | None) -> list[Group]:
-    if isinstance(neuron, Neuron):
-        if size is None or size < 1:
-            raise ValueError(f"Recurrent: got size {size}, wanted the number of neurons, at least 1")
-        return [Group("", neuron, size)]
-    if size is not None:
-        raise ValueError(
-            f"Recurrent: got size {size} beside named groups, which have their own; leave it out"
-        )
-    groups = [Group(name, model, number) for name, (model, number) in neuron.items()]
-    if not groups or any(group.size < 1 for group in groups):
-        raise ValueError("Recurrent: got a group without neurons, wanted at least one neuron in each")
-    if any(not name.isidentifier() for name in neuron):
-        raise ValueError(
-            f"Recurrent: got the group names {list(neuron)}, wanted words without dots or spaces"
-        )
-    steps = {group.neuron.dt for group in groups}
-    if len(steps) > 1:
-        raise ValueError(
-            f"Recurrent: got groups with time steps of {sorted(steps)} ms, wanted one; set dt alike"
-        )
-    if len({is_spiking(group.neuron) for group in groups}) > 1:
-        raise ValueError("Recurrent: got groups that spike beside groups that do not, wanted one kind")
-    return groups
