@@ -1,7 +1,7 @@
 """The loops of `rheobase.kernels.panels`: compiled like generated kernels, from this text.
 
-Lists are made of blocks of a row or a column of x, as deep as a panel: entry q of list i of block b is number
-`values[b, i, q]` at index `found[b, i, q]` of the block.
+Lists are made of blocks of a row or a column of x, as deep as a panel. List i of block b lies in
+`listed[b, i]`, which has room for as many entries (`rheobase.kernels.entries`), and has `counts[b, i]`.
 """
 
 from __future__ import annotations
@@ -21,34 +21,33 @@ transpose: Any = squares.transpose
 
 
 @numba.njit(nogil=True, error_model="numpy", inline="always")
-def _list(row: Array, at: int, size: int, i: int, found: Array, values: Array, counts: Array) -> None:
+def _list(row: Array, at: int, size: int, i: int, listed: Array, counts: Array) -> None:
     """List i of each block: what is not zero among `size` numbers of `row`, counted from its beginning."""
-    blocks, lists, depth = found.shape
+    blocks, lists, words = listed.shape
+    depth = words * 4 // row.itemsize  # an entry has a word for each four bytes of a number
     for block in range(blocks):
         first = block * depth
         to = (block * lists + i) * depth
-        counts[block, i] = pick(row, at + first, min(depth, size - first), found, values, to)
+        counts[block, i] = pick(row, at + first, min(depth, size - first), listed, to)
 
 
 @numba.njit(nogil=True, error_model="numpy")
 def list_rows(
     x: Array,  # shape: [M, K]
-    found: Array,  # shape: [blocks, M, depth], int32
-    values: Array,  # shape: [blocks, M, depth]
+    listed: Array,  # shape: [blocks, M, words of a list]
     counts: Array,  # shape: [blocks, M]
     low: int,
     high: int,
 ) -> None:
     """Where rows are not zero, and what they are there."""
     for m in range(low, high):
-        _list(x, m * x.shape[1], x.shape[1], m, found, values, counts)
+        _list(x, m * x.shape[1], x.shape[1], m, listed, counts)
 
 
 @numba.njit(nogil=True, error_model="numpy")
 def list_columns(
     x: Array,  # shape: [M, K]
-    found: Array,  # shape: [blocks, K, depth], int32
-    values: Array,  # shape: [blocks, K, depth]
+    listed: Array,  # shape: [blocks, K, words of a list]
     counts: Array,  # shape: [blocks, K]
     square_of: Array,  # shape: [threads, lanes, M]
     thread: int,
@@ -63,13 +62,12 @@ def list_columns(
         columns = min(lanes, x.shape[1] - first)
         transpose(x, 0, rows, first, columns, square, 0, 0)
         for i in range(columns):
-            _list(square, i * rows, rows, first + i, found, values, counts)
+            _list(square, i * rows, rows, first + i, listed, counts)
 
 
 @numba.njit(nogil=True, error_model="numpy")
 def multiply(
-    found: Array,  # shape: [blocks, M, depth]
-    values: Array,  # shape: [blocks, M, depth]
+    listed: Array,  # shape: [blocks, M, words of a list]
     counts: Array,  # shape: [blocks, M]
     weight: Array,  # shape: [N, K]
     start: Array,  # shape: [N]
@@ -94,7 +92,7 @@ def multiply(
             k, at = block * depth, block * rows * depth
             transpose(weight, first, columns, k, min(depth, inputs - k), panel, 0, 0)
             before, step = (0, width) if block > 0 else (rows * width, 0)
-            sum_lists(found, values, counts[block], at, depth, panel, sums, before, step, 0)
+            sum_lists(listed, counts[block], at, depth, panel, sums, before, step, 0)
         for m in range(rows):
             source, target = sums[m], out[m, first : first + columns]
             for j in range(columns):
@@ -103,8 +101,7 @@ def multiply(
 
 @numba.njit(nogil=True, error_model="numpy")
 def weight_gradient(
-    found: Array,  # shape: [blocks, K, depth]
-    values: Array,  # shape: [blocks, K, depth]
+    listed: Array,  # shape: [blocks, K, words of a list]
     counts: Array,  # shape: [blocks, K]
     gradient: Array,  # shape: [M, N]
     out: Array,  # shape: [N, K]
@@ -143,7 +140,7 @@ def weight_gradient(
                 at = (block * inputs + k) * depth
                 before, step = (to * width, width) if block > 0 else (kept * width, 0)
                 few = counts[block, k : k + some]
-                sum_lists(found, values, few, at, depth, panel, sums, before, step, to * width)
+                sum_lists(listed, few, at, depth, panel, sums, before, step, to * width)
                 if block == blocks - 1:
                     transpose(sums, to, some, 0, columns, out, first, k)
                 k += some

@@ -5,7 +5,8 @@
 A panel's rows are up to `WIDEST` vectors, so that all of a list's sum stays in registers; an entry costs the
 loads of the panel's row and of itself, and no more. `add_rows` of `microkernels` does the same for one row of
 numbers and as many columns as there are. Here lists are many and short, so that what there is besides their
-entries counts: a list is a place in two arrays, and a panel's width is known when this is compiled.
+entries counts: a list is a place among entries (`rheobase.kernels.entries`), and a panel's width is known
+when this is compiled.
 
 Sums are made in the entries' order by fused multiply-adds, the same bits as those of `microkernels`.
 """
@@ -14,10 +15,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from rheobase.kernels import entries
 from rheobase.kernels.emit import Emit, cgutils, compiled, int64
 from rheobase.kernels.vectors import BYTES
 
@@ -28,8 +29,7 @@ def _sum_list(width: int) -> Any:
     @intrinsic
     def sum_list(
         typing: Any,
-        found: Any,
-        values: Any,
+        listed: Any,
         at: Any,
         count: Any,
         panel: Any,
@@ -38,16 +38,14 @@ def _sum_list(width: int) -> Any:
         to: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            e = Emit(context, builder, values.dtype)
-            found_at = builder.gep(e.array(found, args[0]).data, [args[2]])
-            values_at = builder.gep(e.array(values, args[1]).data, [args[2]])
-            rows = e.array(panel, args[4]).data
-            before, target = (builder.gep(e.array(sums, args[5]).data, [at]) for at in args[6:8])
+            e = Emit(context, builder, panel.dtype)
+            start = entries.pointer(e, e.array(listed, args[0]).data, args[1])
+            rows = e.array(panel, args[3]).data
+            before, target = (builder.gep(e.array(sums, args[4]).data, [number]) for number in args[5:7])
             totals = e.registers(width, lambda i: e.load(before, i))
-            with cgutils.for_range(builder, args[3]) as loop:
-                j = builder.zext(builder.load(builder.gep(found_at, [loop.index])), ir.IntType(64))
+            with cgutils.for_range(builder, args[2]) as loop:
+                j, factor = entries.read(e, entries.pointer(e, start, loop.index))
                 row = builder.gep(rows, [builder.mul(j, int64(width * e.lanes))])
-                factor = e.splat(builder.load(builder.gep(values_at, [loop.index])))
                 for i, total in enumerate(totals):
                     builder.store(e.fma(factor, e.load(row, i), builder.load(total)), total)
             for i, total in enumerate(totals):
@@ -55,7 +53,7 @@ def _sum_list(width: int) -> Any:
             return context.get_dummy_value()
 
         index = types.intp
-        return types.void(found, values, index, index, panel, sums, index, index), generate
+        return types.void(listed, index, index, panel, sums, index, index), generate
 
     return sum_list
 
@@ -65,8 +63,7 @@ def _sum_all(width: int) -> Any:
 
     @compiled
     def sum_all(
-        found: Any,
-        values: Any,
+        listed: Any,
         counts: Any,
         at: int,
         room: int,
@@ -76,10 +73,10 @@ def _sum_all(width: int) -> Any:
         step: int,
         to: int,
     ) -> None:
-        columns = width * BYTES // values.itemsize
+        columns = width * BYTES // panel.itemsize
         for i in range(counts.shape[0]):
             place = at + i * room
-            sum_list(found, values, place, counts[i], panel, sums, first + i * step, to + i * columns)
+            sum_list(listed, place, counts[i], panel, sums, first + i * step, to + i * columns)
 
     return sum_all
 
@@ -89,8 +86,7 @@ _sum1, _sum2, _sum3, _sum4 = (_sum_all(width) for width in range(1, WIDEST + 1))
 
 @compiled
 def sum_lists(
-    found: Any,  # int32
-    values: Any,
+    listed: Any,  # entries
     counts: Any,  # shape: [lists]
     at: int,
     room: int,
@@ -105,12 +101,12 @@ def sum_lists(
     What list i starts from lies at number `first + i * step` of `sums`; its sum goes to row i of a panel as
     wide, which begins at number `to`.
     """
-    width = panel.shape[1] * values.itemsize // BYTES
+    width = panel.shape[1] * panel.itemsize // BYTES
     if width == 1:
-        _sum1(found, values, counts, at, room, panel, sums, first, step, to)
+        _sum1(listed, counts, at, room, panel, sums, first, step, to)
     elif width == 2:
-        _sum2(found, values, counts, at, room, panel, sums, first, step, to)
+        _sum2(listed, counts, at, room, panel, sums, first, step, to)
     elif width == 3:
-        _sum3(found, values, counts, at, room, panel, sums, first, step, to)
+        _sum3(listed, counts, at, room, panel, sums, first, step, to)
     elif width == 4:
-        _sum4(found, values, counts, at, room, panel, sums, first, step, to)
+        _sum4(listed, counts, at, room, panel, sums, first, step, to)

@@ -64,10 +64,10 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Ten
     start = x.new_zeros(weight.shape[0]) if bias is None else bias.contiguous()
     calls = _multiplication(_Shape.of(x, weight.shape[0]))
     memory = calls.room.empty()
-    found, values, counts, *work = calls.room.addresses(memory)
-    calls.listing.run([x.data_ptr(), found, values, counts])
+    listed, counts, *work = calls.room.addresses(memory)
+    calls.listing.run([x.data_ptr(), listed, counts])
     given = [weight.data_ptr(), start.data_ptr(), out.data_ptr()]
-    calls.adding.run([found, values, counts, *given, *work])
+    calls.adding.run([listed, counts, *given, *work])
     return out
 
 
@@ -82,10 +82,10 @@ def weight_gradient(gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     calls = _gradient(_Shape.of(x, outputs))
     out, total = empty((outputs, inputs), x.dtype), torch.empty(outputs, dtype=x.dtype)
     memory = calls.room.empty()
-    found, values, counts, square, *work = calls.room.addresses(memory)
-    calls.listing.run([x.data_ptr(), found, values, counts, square])
+    listed, counts, square, *work = calls.room.addresses(memory)
+    calls.listing.run([x.data_ptr(), listed, counts, square])
     given = [gradient.data_ptr(), out.data_ptr(), total.data_ptr()]
-    calls.adding.run([found, values, counts, *given, *work])
+    calls.adding.run([listed, counts, *given, *work])
     return out, total
 
 
@@ -120,13 +120,13 @@ class _Shape(NamedTuple):
     def form(self, *shape: int) -> Form:
         return Form(self.dtype, shape)
 
-    def lists(self, count: int, size: int) -> list[Form]:
-        """Indices, values and numbers of entries: of `count` lists of `size` numbers, in blocks."""
+    def lists(self, count: int, size: int) -> tuple[int, list[Form]]:
+        """Of `count` lists of `size` numbers, in blocks: their depth; entries and how many there are."""
         blocks = -(-size // DEPTH)
         depth = padded(-(-size // blocks), self.dtype.itemsize)
         blocks = -(-size // depth)
-        shape = (blocks, count, depth)
-        return [Form(torch.int32, shape), self.form(*shape), Form(torch.int64, shape[:2])]
+        words = depth * self.dtype.itemsize // 4  # see `entries`
+        return depth, [Form(torch.int64, (blocks, count, words)), Form(torch.int64, (blocks, count))]
 
 
 class _Calls(NamedTuple):
@@ -139,8 +139,7 @@ class _Calls(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def _multiplication(s: _Shape) -> _Calls:
-    lists = s.lists(s.rows, s.inputs)
-    depth = lists[0].shape[2]
+    depth, lists = s.lists(s.rows, s.inputs)
     work = [s.form(s.threads, depth, s.width), s.form(s.threads, s.rows + 1, s.width)]
     given = [s.form(s.outputs, s.inputs), s.form(s.outputs), s.form(s.rows, s.outputs)]
     x = s.form(s.rows, s.inputs)
@@ -153,10 +152,9 @@ def _multiplication(s: _Shape) -> _Calls:
 
 @functools.lru_cache(maxsize=256)
 def _gradient(s: _Shape) -> _Calls:
-    lists = s.lists(s.inputs, s.rows)
-    blocks, _, depth = lists[0].shape
+    depth, lists = s.lists(s.inputs, s.rows)
     square = s.form(s.threads, s.lanes, s.rows)
-    kept = s.lanes if blocks == 1 else padded(s.inputs, s.dtype.itemsize)
+    kept = s.lanes if depth >= s.rows else padded(s.inputs, s.dtype.itemsize)
     work = [s.form(s.threads, depth, s.width), s.form(s.threads, kept + 1, s.width)]
     given = [s.form(s.rows, s.outputs), s.form(s.outputs, s.inputs), s.form(s.outputs)]
     x = s.form(s.rows, s.inputs)

@@ -1,7 +1,7 @@
 """What of a row is not zero, searched in whole vectors.
 
 find        indices of the values that are not zero
-pick        the same, and the values
+pick        the same and the values, as entries of a list
 something   whether any of a few vectors holds one
 keep        copy a few values, and say whether one is not zero
 """
@@ -9,12 +9,14 @@ keep        copy a few values, and say whether one is not zero
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from rheobase.kernels import entries
 from rheobase.kernels.emit import Emit, cgutils, int64, splat
 from rheobase.kernels.vectors import ROWS, WIDE
 
@@ -31,32 +33,65 @@ def find(typing: Any, row: Any, size: Any, found: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         e = Emit(context, builder, row.dtype)
-        return _search(e, e.array(row, args[0]).data, args[1], e.array(found, args[2]).data)
+        indices = e.array(found, args[2]).data
+
+        def put(vector: Any, mask: Any, first: Any, count: Any) -> Any:
+            at = builder.gep(indices, [count])
+            if not WIDE:
+                return _each(
+                    e, mask, lambda lane, n: builder.store(builder.add(first, lane), builder.gep(at, [n]))
+                )
+            packed = _together(e, _numbered(e, first), "i32", mask)
+            builder.store(packed, builder.bitcast(at, packed.type.as_pointer()), align=4)
+            return _how_many(e, mask)
+
+        return _search(e, e.array(row, args[0]).data, args[1], put)
 
     return types.intp(row, types.intp, found), generate
 
 
 @intrinsic
-def pick(typing: Any, row: Any, first: Any, size: Any, found: Any, values: Any, to: Any) -> Any:
+def pick(typing: Any, row: Any, first: Any, size: Any, listed: Any, to: Any) -> Any:
     """The same of `size` numbers from number `first` of `row` on, counted from there; the values as well.
 
-    Both are put into `found` and `values` from number `to` on. Arrays may have any number of dimensions.
+    Both are put as entries (`rheobase.kernels.entries`) into the words `listed`, from entry `to` on. Arrays
+    may have any number of dimensions.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         e = Emit(context, builder, row.dtype)
-        source = builder.gep(e.array(row, args[0]).data, [args[1]])
-        indices = builder.gep(e.array(found, args[3]).data, [args[5]])
-        return _search(e, source, args[2], indices, builder.gep(e.array(values, args[4]).data, [args[5]]))
+        target = entries.pointer(e, e.array(listed, args[3]).data, args[4])
 
-    return types.intp(row, types.intp, types.intp, found, values, types.intp), generate
+        def put(vector: Any, mask: Any, start: Any, count: Any) -> Any:
+            def put_one(lane: Any, n: Any) -> None:
+                value = builder.extract_element(vector, lane)
+                entries.write(
+                    e, entries.pointer(e, target, builder.add(count, n)), builder.add(start, lane), value
+                )
+
+            if not WIDE:
+                return _each(e, mask, put_one)
+            values = _together(e, vector, f"f{8 * e.size}", mask)
+            index = _together(e, _numbered(e, start), "i32", mask)
+            entries.write_all(e, entries.pointer(e, target, count), index, values)
+            return _how_many(e, mask)
+
+        return _search(e, builder.gep(e.array(row, args[0]).data, [args[1]]), args[2], put)
+
+    return types.intp(row, types.intp, types.intp, listed, types.intp), generate
 
 
-def _search(e: Emit, source: Any, size: Any, found: Any, values: Any = None) -> Any:
-    """List what is not zero among `size` numbers from an address on; how many they are."""
+def _search(e: Emit, source: Any, size: Any, put: Callable[[Any, Any, Any, Any], Any]) -> Any:
+    """How many of the `size` numbers from an address on are not zero.
+
+    Args:
+        e: Where code goes.
+        source, size: The numbers.
+        put: What is done with a vector of them, the mask of its lanes that are not zero, the index of its
+            first lane and how many were not zero before; returns how many of these are not.
+    """
     builder = e.builder
     count = cgutils.alloca_once_value(builder, int64(0))
-    listing = _list_together if WIDE else _list_one_by_one
     zeros = ir.Constant(e.vector, None)
     blocks = builder.udiv(builder.add(size, int64(e.lanes - 1)), int64(e.lanes))
     with cgutils.for_range(builder, blocks) as loop:
@@ -64,47 +99,44 @@ def _search(e: Emit, source: Any, size: Any, found: Any, values: Any = None) -> 
         left = builder.trunc(builder.sub(size, first), ir.IntType(32))
         lane = ir.Constant(ir.VectorType(ir.IntType(32), e.lanes), list(range(e.lanes)))
         inside = builder.icmp_signed("<", lane, splat(builder, left, e.lanes))
-        at = builder.gep(source, [first])
-        vector = e.load_some(at, inside)
+        vector = e.load_some(builder.gep(source, [first]), inside)
         mask = builder.fcmp_unordered("!=", vector, zeros)
-        listed = builder.load(count)
-        to = builder.gep(found, [listed])
-        kept = None if values is None else (vector, at, builder.gep(values, [listed]))
-        more = listing(e, mask, builder.trunc(first, ir.IntType(32)), to, kept)
-        builder.store(builder.add(listed, more), count)
+        before = builder.load(count)
+        more = put(vector, mask, builder.trunc(first, ir.IntType(32)), before)
+        builder.store(builder.add(before, more), count)
     return builder.load(count)
 
 
-def _list_together(e: Emit, mask: Any, first: Any, at: Any, kept: Any) -> Any:
-    """Store `first` + lane for the lanes of the mask, from `at` on; how many they are.
-
-    Where values are `kept`, (vector, where it was loaded from, where to), store those as well.
-    """
-    builder, lanes = e.builder, e.lanes
-    bits, vector = ir.IntType(lanes), ir.VectorType(ir.IntType(32), lanes)
-    lane = ir.Constant(vector, list(range(lanes)))
-    index = builder.add(splat(builder, first, lanes), lane)
-    builder.store(_compress(e, index, "i32", mask), builder.bitcast(at, vector.as_pointer()), align=4)
-    if kept is not None:
-        e.store(_compress(e, kept[0], f"f{8 * e.size}", mask), kept[2])
-    ones = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(bits, [bits]), f"llvm.ctpop.i{lanes}"
-    )
-    return builder.zext(builder.call(ones, [builder.bitcast(mask, bits)]), ir.IntType(64))
+def _numbered(e: Emit, first: Any) -> Any:
+    """`first` + lane, for all lanes."""
+    lane = ir.Constant(ir.VectorType(ir.IntType(32), e.lanes), list(range(e.lanes)))
+    return e.builder.add(splat(e.builder, first, e.lanes), lane)
 
 
-def _compress(e: Emit, vector: Any, name: str, mask: Any) -> Any:
+def _together(e: Emit, vector: Any, name: str, mask: Any) -> Any:
     """The lanes of the mask, pushed together."""
-    push = cgutils.get_or_insert_function(
+    compress = cgutils.get_or_insert_function(
         e.builder.module,
         ir.FunctionType(vector.type, [vector.type, vector.type, mask.type]),
         f"llvm.x86.avx512.mask.compress.v{e.lanes}{name}",
     )
-    return e.builder.call(push, [vector, ir.Constant(vector.type, None), mask])
+    return e.builder.call(compress, [vector, ir.Constant(vector.type, None), mask])
 
 
-def _list_one_by_one(e: Emit, mask: Any, first: Any, at: Any, kept: Any) -> Any:
-    """The same, lane by lane: the lowest bit that is left, until none is."""
+def _how_many(e: Emit, mask: Any) -> Any:
+    """The number of lanes of the mask."""
+    bits = ir.IntType(e.lanes)
+    ones = cgutils.get_or_insert_function(
+        e.builder.module, ir.FunctionType(bits, [bits]), f"llvm.ctpop.i{e.lanes}"
+    )
+    return e.builder.zext(e.builder.call(ones, [e.builder.bitcast(mask, bits)]), ir.IntType(64))
+
+
+def _each(e: Emit, mask: Any, do: Callable[[Any, Any], Any]) -> Any:
+    """Do something for each lane of the mask (and the number of those before); how many they are.
+
+    The lowest bit that is left is taken, until none is.
+    """
     builder, lanes = e.builder, e.lanes
     bits = ir.IntType(lanes)
     left_at = cgutils.alloca_once(builder, bits)
@@ -124,10 +156,8 @@ def _list_one_by_one(e: Emit, mask: Any, first: Any, at: Any, kept: Any) -> Any:
     builder.position_at_end(body)
     lowest = builder.call(trailing, [left, ir.Constant(ir.IntType(1), 1)])
     builder.store(builder.and_(left, builder.sub(left, ir.Constant(bits, 1))), left_at)
-    n, lane = builder.load(count), builder.zext(lowest, ir.IntType(32))
-    builder.store(builder.add(first, lane), builder.gep(at, [n]))
-    if kept is not None:
-        builder.store(builder.load(builder.gep(kept[1], [lane])), builder.gep(kept[2], [n]))
+    n = builder.load(count)
+    do(builder.zext(lowest, ir.IntType(32)), n)
     builder.store(builder.add(n, int64(1)), count)
     builder.branch(head)
     builder.position_at_end(done)
