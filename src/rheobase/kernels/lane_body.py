@@ -7,9 +7,10 @@ spike z, 0 or 1, is subtracting c where there is one.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from rheobase.kernels import vectors
-from rheobase.kernels.population_form import Form
-from rheobase.kernels.source import HEADER, Body, explain
+from rheobase.kernels.source import HEADER, Body
 from rheobase.kernels.trace import Trace
 
 _CALLS = {
@@ -20,18 +21,29 @@ _CALLS = {
 }  # fmt: skip
 
 
+@dataclass
 class LaneBody(Body):
-    """Statements on vectors of samples."""
+    """Statements on vectors of samples.
+
+    `masks` are the spikes of which it is known where they are 1, as `m<node>`. `loose`: products that are
+    added to something may be rounded once.
+    """
+
+    masks: set[int] = field(default_factory=set)
+    loose: bool = False
 
     def expression(self, n: int) -> str:
         node = self.trace.tape.nodes[n]
         args = [self.ref(a) for a in node.args]
         if node.op == "spike":
             self.lines.append(f"m{n} = {self._condition(node.args[0], 'gt' if node.value[1] else 'ge')}")
+            self.masks.add(n)
             return f"where(m{n}, ONE, ZERO)"
         if node.op == "sub" and (gate := self._gate(node.args[1])):
             mask, amount = gate
             return f"where({mask}, sub({args[0]}, {amount}), {args[0]})"
+        if self.loose and node.op in ("add", "sub", "mul"):
+            return f"loose_{node.op}({', '.join(args)})"
         if node.op in _CALLS:
             return f"{_CALLS[node.op]}({', '.join(args)})"
         return {"stop_gradient": args[0], "pow": f"power({args[0]}, F({node.value!r}))"}[node.op]
@@ -55,7 +67,7 @@ class LaneBody(Body):
         """Where a node is not zero and what it is there, if it is spikes times a number."""
         node = self.trace.tape.nodes[n]
         if node.op == "spike":
-            return f"m{n}", "ONE"
+            return (f"m{n}", "ONE") if n in self.masks else None
         if node.op == "stop_gradient":
             return self._gate(node.args[0])
         if node.op == "mul":
@@ -79,21 +91,16 @@ def emits_spikes(t: Trace) -> bool:
     return binary(t.emitted)
 
 
-def header(form: Form, title: str) -> str:
-    """All that stands before the kernel's arguments."""
-    texts = [
-        f"Stage {at}, group {g}. {explain(t)}"
-        for at, stage in enumerate(form.stages)
-        for g, t in enumerate(stage.traces)
-    ]
-    text = HEADER.format(title=title, explanation="\n\n".join(texts), dtype=form.dtype, flags="")
+def beginning(title: str, explanation: str, dtype: str, lanes: int, module: str, names: str) -> str:
+    """All that stands before the arguments of a kernel on vectors, which imports these names as well."""
+    text = HEADER.format(title=title, explanation=explanation, dtype=dtype, flags="")
     constants, decorator = text.rsplit("\n@numba", 1)
     return (
-        f"{constants.rstrip()}\n\nfrom rheobase.kernels.lane_bits import (\n    "
-        "bits, first_place, look_up, lowest, mask, occupied, place, some, without_lowest, word,\n)\n"
+        f"{constants.rstrip()}\n\nfrom rheobase.kernels.{module} import (\n    {names},\n)\n"
         "from rheobase.kernels.lanes import (\n    "
-        f"fma, load{form.lanes} as load, power, splat{form.lanes} as splat, store,\n    "
+        f"fma, load{lanes} as load, power, splat{lanes} as splat, store,\n    "
+        "loose_add, loose_mul, loose_sub,\n    "
         f"{', '.join(dict.fromkeys(_CALLS.values()))},\n)\n\n"
-        f"# Calls version {vectors.version('lane_bits')}: machine code is kept by this text."
+        f"# Calls version {vectors.version(module)}: machine code is kept by this text."
         f"\n\n\n@numba{decorator}"
     )

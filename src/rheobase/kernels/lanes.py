@@ -97,14 +97,14 @@ def spread(builder: Any, value: Any, kind: Any, wanted: Any) -> Any:
     return builder.shuffle_vector(one, one, mask)
 
 
-def _binary(instruction: str) -> Any:
+def _binary(instruction: str, *flags: str) -> Any:
     @intrinsic
     def apply(typing: Any, a: Any, b: Any) -> Any:
         result = _wide(a, b)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             x, y = (spread(builder, v, k, result) for v, k in zip(args, signature.args, strict=True))
-            return getattr(builder, instruction)(x, y)
+            return getattr(builder, instruction)(x, y, flags=flags)
 
         return result(a, b), generate
 
@@ -112,6 +112,9 @@ def _binary(instruction: str) -> Any:
 
 
 add, sub, mul, div = (_binary(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
+
+#: The same, but a product that is added to something may be rounded once.
+loose_add, loose_sub, loose_mul = (_binary(name, "contract") for name in ("fadd", "fsub", "fmul"))
 
 
 def _compare(sign: str) -> Any:
@@ -282,7 +285,7 @@ def _load(count: int) -> Any:
 
 
 #: Row `index` of a C-contiguous array `[rows, count]`.
-load16, load32, load64 = _load(16), _load(32), _load(64)
+load4, load8, load16, load32, load64 = (_load(count) for count in (4, 8, 16, 32, 64))
 
 
 @intrinsic
@@ -311,4 +314,4 @@ def _splat(count: int) -> Any:
 
 
 #: One number for all samples (a vector stays as it is).
-splat16, splat32, splat64 = _splat(16), _splat(32), _splat(64)
+splat4, splat8, splat16, splat32, splat64 = (_splat(count) for count in (4, 8, 16, 32, 64))

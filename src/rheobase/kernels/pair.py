@@ -5,8 +5,8 @@ for them, they need not exist (see `rheobase.kernels.fused_source`): memory for 
 grows with T, and the time to move it is saved.
 
 The neurons' results are the same to the last bit as in separate operations; the connection's sums
-differ in rounding. Sums over samples are made in a fixed number of parts, so that the result does
-not depend on the number of threads.
+differ in rounding. Sums over samples are made in a number of parts that depends on the shapes alone, so that
+the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rheobase.kernels.bound import Bound, Form
-from rheobase.kernels.cache import Kernel
-from rheobase.kernels.fused_source import LINE
+from rheobase.kernels.bound import Bound, Form, Room
+from rheobase.kernels.fused_forward import GROUP
+from rheobase.kernels.fused_source import VECTORS, Pair
 from rheobase.kernels.passes import NAMES, Grid, addresses, coefficient_forms, reduce_to
 from rheobase.kernels.program import PROGRAMS, Program
-from rheobase.kernels.workspace import empty
+from rheobase.kernels.source import Layout
 
 FEW = 32  # outputs up to which the connection is multiplied in the kernel; more is the BLAS's work
-LONG = 2048  # steps from which a chunk no longer fits the cache
+LONG = 2048  # steps from which a block no longer fits the cache
 SMALL = 1 << 18  # elements of `[T, B, N]` below which separate operations serve as well
-PARTS = 16  # partial sums of the weights' derivative
-CACHED = 32768  # elements of one array that a thread keeps over a chunk of columns
+PARTS = 16  # pieces of the backward pass, at least: blocks of neurons, or these of parts of the samples
+KEPT = 640  # steps of samples whose sums a thread of the forward pass makes at once
+LINES = 32  # 32-bit numbers that two threads do not share: two cache lines
 
 
 class NeuronsThenDense(torch.autograd.Function):
@@ -45,22 +46,22 @@ class NeuronsThenDense(torch.autograd.Function):
         coefficients = p.merge(numbers, tensors)
         grid = Grid.by_row(tuple(current.shape if p.constant else current.shape[1:]), coefficients)
         dtype = current.dtype
-        sums = current.new_zeros((steps, grid.rows, weight.shape[0]))
-        if bias is not None:
-            sums += bias
+        sums = current.new_empty((steps, grid.rows, weight.shape[0]))
         last = [torch.empty_like(s) for s in state]
         s = _Shape(dtype, grid.kinds, grid.rows, grid.columns, steps, len(weight))
+        threads = torch.get_num_threads()
+        call, room = _forward_call(key, s, threads)
+        memory, ready = room.empty(), torch.zeros((threads, LINES), dtype=torch.int32)
         arrays = [
             current.contiguous(),
             *(x.contiguous() for x in state),
             *grid.values(coefficients, dtype),
-            _padded(weight),
+            weight.contiguous(),
+            weight.new_zeros(len(weight)) if bias is None else bias.contiguous(),
             sums,
             *last,
-            *_working_memory(s, len(state) + 1, [dtype]),
-            steps,
         ]
-        _forward_call(key, s).run(addresses(arrays))
+        call.run([*addresses(arrays), *room.addresses(memory), ready.data_ptr(), steps])
         ctx.set_materialize_grads(False)
         ctx.rest = (numbers, key, steps, bias is not None)
         ctx.save_for_backward(current, weight, *state, *tensors)
@@ -81,29 +82,43 @@ class NeuronsThenDense(torch.autograd.Function):
         by_sums = gradients[0]
         if by_sums is None:
             by_sums = current.new_zeros((steps, grid.rows, weight.shape[0]))
-        lam = [torch.zeros_like(x) if g is None else g for x, g in zip(state, gradients[1:], strict=True)]
-        by_current = torch.empty(current.shape, dtype=dtype) if want_current else None
-        by_state = [torch.empty(shape, dtype=dtype) for _ in state]
-        by_weight = weight.new_zeros((min(PARTS, grid.rows), weight.shape[0], _whole_lines(weight.shape[1])))
+        lam = [None if g is None else g.contiguous() for g in gradients[1:]]
+        by_current = (
+            torch.empty_like(current, memory_format=torch.contiguous_format) if want_current else None
+        )
+        wanted = ctx.needs_input_grad[4 : 4 + len(state)]
+        by_state = [current.new_empty(shape) if want else None for want in wanted]
+        call, room, parts = _backward_call(key, s, want_current, torch.get_num_threads())
+        by_weight = weight.new_empty((parts, *weight.shape))
+        by_bias = weight.new_empty((parts, len(weight)))
         by_tensor = [current.new_empty(shape) for _ in tensors]
+        memory = room.empty()
         arrays = [
             current.contiguous(),
             *(x.contiguous() for x in state),
             *grid.values(coefficients, dtype),
-            _padded(weight),
+            weight.contiguous(),
             by_sums.contiguous(),
-            *(x.contiguous() for x in lam),
+            *(0 if x is None else x for x in lam),
             *([] if by_current is None else [by_current]),
-            *by_state,
+            *(0 if x is None else x for x in by_state),
             by_weight,
+            by_bias,
             *by_tensor,
-            *_working_memory(s, *_carried(p, s)),
-            steps,
         ]
-        _backward_call(key, s, want_current).run(addresses(arrays))
+        places = [*addresses(arrays), *room.addresses(memory)]
+        call.run([*places, _bits(lam), _bits(by_state), steps])
         totals = [reduce_to(total, t) for total, t in zip(by_tensor, tensors, strict=True)]
-        by_bias = by_sums.sum((0, 1)) if biased else None
-        return None, by_current, by_weight.sum(0)[:, : weight.shape[1]], by_bias, *by_state, *totals
+        return (None, by_current, _whole(by_weight), _whole(by_bias) if biased else None, *by_state, *totals)
+
+
+def _bits(given: Sequence[Tensor | None]) -> int:
+    """Bit k is set if the k-th is there."""
+    return sum(1 << k for k, x in enumerate(given) if x is not None)
+
+
+def _whole(parts: Tensor) -> Tensor:
+    return parts[0] if len(parts) == 1 else parts.sum(0)
 
 
 class _Shape(NamedTuple):
@@ -116,68 +131,77 @@ class _Shape(NamedTuple):
     steps: int
     outputs: int
 
-    @property
-    def parts(self) -> int:
-        """Partial sums of the weights' derivative."""
-        return min(PARTS, self.rows)
+    def pair(self, p: Program) -> Pair:
+        return Pair(p.trace, Layout(NAMES[self.dtype], self.kinds, p.constant, ()), self.outputs)
+
+    def parts(self, pair: Pair) -> int:
+        """Parts of the samples over which the weights' derivative is summed."""
+        return min(-(-PARTS // pair.blocks(self.columns)), self.rows)
 
     def start(self, p: Program) -> list[Form | None]:
-        """The first arguments: the input, states, coefficients, weights and sums."""
+        """The first arguments: the input, states, coefficients and weights."""
         over_time = Form(self.dtype, (1 if p.constant else self.steps, self.rows, self.columns))
-        weight = Form(self.dtype, (self.outputs, _whole_lines(self.columns)))
-        sums = Form(self.dtype, (self.steps, self.rows, self.outputs))
-        coefficients = coefficient_forms(self.kinds, self.columns, self.dtype)
-        return [over_time, *self.states(p), *coefficients, weight, sums]
+        weight = Form(self.dtype, (self.outputs, self.columns))
+        return [over_time, *self.states(p), *coefficient_forms(self.kinds, self.columns, self.dtype), weight]
 
     def states(self, p: Program) -> list[Form]:
         return [Form(self.dtype, (self.rows, self.columns)) for _ in p.states]
 
-    def work(self, carried: int, over_time: Sequence[torch.dtype]) -> list[Form]:
-        """What a thread works in: `carried` rows, and arrays over all steps of a chunk of columns."""
-        chunk = min(max(64, min(1024, CACHED // self.steps // LINE * LINE)), _whole_lines(self.columns))
-        rows = [Form(self.dtype, (1, carried, chunk))]
-        return rows + [Form(kind, (1, self.steps, chunk)) for kind in over_time]
+    @property
+    def sums(self) -> Form:
+        return Form(self.dtype, (self.steps, self.rows, self.outputs))
 
-    def bind(self, kernel: Kernel, forms: Sequence[Form | None], size: int) -> Bound:
-        return Bound(kernel, [*forms, None], size, self.rows * self.columns * self.steps)
-
-
-@functools.lru_cache(maxsize=256)
-def _forward_call(key: str, s: _Shape) -> Bound:
-    p = PROGRAMS[key]
-    kernel = p.forward_into_kernel(NAMES[s.dtype], s.kinds)
-    return s.bind(kernel, [*s.start(p), *s.states(p), *s.work(len(p.states) + 1, [s.dtype])], s.rows)
+    @property
+    def work(self) -> int:
+        return self.rows * self.columns * self.steps
 
 
 @functools.lru_cache(maxsize=256)
-def _backward_call(key: str, s: _Shape, want_current: bool) -> Bound:
+def _forward_call(key: str, s: _Shape, threads: int) -> tuple[Bound, Room]:
+    """The forward kernel, and its working memory."""
     p = PROGRAMS[key]
-    kernel = p.backward_into_kernel(NAMES[s.dtype], s.kinds, want_current)
-    start = s.start(p)
-    weights = Form(s.dtype, (s.parts, s.outputs, _whole_lines(s.columns)))
-    sums = [Form(s.dtype, (1, s.rows, s.columns)) for _ in p.tensors]
-    forms = [*start, *s.states(p), *start[: int(want_current)], *s.states(p), weights, *sums]
-    return s.bind(kernel, [*forms, *s.work(*_carried(p, s))], s.parts)
+    pair, kernel = s.pair(p), p.forward_into_kernel(NAMES[s.dtype], s.kinds, s.outputs)
+    if pair.spikes:
+        filled = pair.sums * pair.lanes  # numbers of one sample's outputs at one step
+        laid = pair.blocks(s.columns) * pair.width * filled
+        table = pair.width // GROUP * 2**GROUP * filled
+        work = max(1, KEPT // s.steps) * s.steps * filled
+    else:
+        laid, table = pair.blocks(s.columns) * pair.width * s.outputs, pair.lanes
+        work = s.steps * s.outputs * pair.lanes
+    memory = [Form(s.dtype, (threads, size)) for size in (laid, table, work)]
+    ready = Form(torch.int32, (threads, LINES))
+    forms = [*s.start(p), Form(s.dtype, (s.outputs,)), s.sums, *s.states(p), *memory, ready, None]
+    return Bound(kernel, forms, s.rows, s.work), Room(memory, s.dtype)
 
 
-def _carried(p: Program, s: _Shape) -> tuple[int, list[torch.dtype]]:
-    """Of the backward pass: rows (states, sums over time, the current), and types of what is kept."""
-    kept = [p.saved_dtype(n, s.dtype) for n in p.own]
-    return len(p.states) + len(p.tensors) + 2, [s.dtype, s.dtype, *kept]
-
-
-def _whole_lines(columns: int) -> int:
-    return -(-columns // LINE) * LINE
-
-
-def _padded(weight: Tensor) -> Tensor:
-    """The weights, with rows of whole cache lines."""
-    padded = weight.new_zeros((weight.shape[0], _whole_lines(weight.shape[1])))
-    padded[:, : weight.shape[1]] = weight.detach()
-    return padded
-
-
-def _working_memory(s: _Shape, carried: int, over_time: Sequence[torch.dtype]) -> list[Tensor]:
-    """What threads work in (`_Shape.work`)."""
-    threads = torch.get_num_threads()
-    return [empty((threads, *form.shape[1:]), form.dtype) for form in s.work(carried, over_time)]
+@functools.lru_cache(maxsize=256)
+def _backward_call(key: str, s: _Shape, want_current: bool, threads: int) -> tuple[Bound, Room, int]:
+    """The backward kernel, its working memory, and the number of parts (see `_Shape.parts`)."""
+    p = PROGRAMS[key]
+    pair, kernel = s.pair(p), p.backward_into_kernel(NAMES[s.dtype], s.kinds, s.outputs, want_current)
+    start, parts = s.start(p), s.parts(pair)
+    history = Form(s.dtype, (threads, s.steps * pair.width))
+    words = Form(torch.int32, (threads, -(-s.steps * VECTORS // LINES) * LINES))
+    tile = Form(s.dtype, (threads, s.outputs * pair.width))
+    kept = [words if p.saved_dtype(n, s.dtype) == torch.bool else history for n in p.own]
+    memory = [
+        Form(s.dtype, (threads, s.steps * 2 * pair.sums * pair.lanes)),
+        tile,
+        tile,
+        words if pair.spikes else history,
+        *kept,
+    ]
+    forms = [
+        *start,
+        s.sums,
+        *s.states(p),
+        *start[: int(want_current)],
+        *s.states(p),
+        Form(s.dtype, (parts, s.outputs, s.columns)),
+        Form(s.dtype, (parts, s.outputs)),
+        *(Form(s.dtype, (1, s.rows, s.columns)) for _ in p.tensors),
+        *memory,
+        *(None, None, None),
+    ]
+    return Bound(kernel, forms, parts * pair.blocks(s.columns), s.work), Room(memory, s.dtype), parts

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rheobase.kernels.lane_body import beginning
 from rheobase.kernels.program import PROGRAMS
 from rheobase.kernels.reduction import How
+from rheobase.kernels.source import explain
 from rheobase.kernels.trace import Trace
 from rheobase.registry import name_of
 
@@ -131,3 +133,14 @@ def work_arguments(form: Form) -> list[str]:
         args += [f"s{at}_{g}_{name}_all" for g, t in enumerate(stage.traces) for name in t.states]
     args += [f"sums{q}_all" for q, (_, how) in enumerate(form.reductions) if how == "sum"]
     return args
+
+
+def header(form: Form, title: str) -> str:
+    """All that stands before a population kernel's arguments."""
+    texts = [
+        f"Stage {at}, group {g}. {explain(t)}"
+        for at, stage in enumerate(form.stages)
+        for g, t in enumerate(stage.traces)
+    ]
+    bits = "bits, first_place, look_up, lowest, mask, occupied, place, some, without_lowest, word"
+    return beginning(title, "\n\n".join(texts), form.dtype, form.lanes, "lane_bits", bits)

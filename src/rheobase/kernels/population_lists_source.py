@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rheobase.kernels.lane_body import LaneBody, header
-from rheobase.kernels.population_form import Form, result_arguments, stage_arguments
+from rheobase.kernels.lane_body import LaneBody
+from rheobase.kernels.population_form import Form, header, result_arguments, stage_arguments
 from rheobase.kernels.population_reductions import begin, exact, finish, flush, reduce
 from rheobase.kernels.population_rows import LANES, lay_out, whole_vectors, width
 from rheobase.kernels.source import Layout, indent

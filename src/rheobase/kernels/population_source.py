@@ -21,8 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rheobase.kernels.lane_body import LaneBody, header
-from rheobase.kernels.population_form import Form, result_arguments, stage_arguments, work_arguments
+from rheobase.kernels.lane_body import LaneBody
+from rheobase.kernels.population_form import Form, header, result_arguments, stage_arguments, work_arguments
 from rheobase.kernels.population_reductions import begin, finish, flush, reduce
 from rheobase.kernels.source import Layout, indent
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rheobase.kernels import vectors
-from rheobase.kernels.lane_body import LaneBody, emits_spikes, header
-from rheobase.kernels.population_form import Form, result_arguments, stage_arguments, work_arguments
+from rheobase.kernels.lane_body import LaneBody, emits_spikes
+from rheobase.kernels.population_form import Form, header, result_arguments, stage_arguments, work_arguments
 from rheobase.kernels.population_reductions import begin, exact, finish, flush, reduce, value_of
 from rheobase.kernels.source import Layout, indent
 from rheobase.kernels.trace import Trace

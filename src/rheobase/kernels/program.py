@@ -15,7 +15,9 @@ from torch import Tensor
 
 from rheobase.kernels.adjoint import adjoint
 from rheobase.kernels.cache import Kernel
-from rheobase.kernels.fused_source import backward_into_source, forward_into_source
+from rheobase.kernels.fused_backward import backward_into_source
+from rheobase.kernels.fused_forward import forward_into_source
+from rheobase.kernels.fused_source import Pair
 from rheobase.kernels.jacobian import Jacobian, linearised, varying
 from rheobase.kernels.saved import choose_saved
 from rheobase.kernels.sequence_source import backward_source, forward_source
@@ -115,22 +117,22 @@ class Program:
         return Kernel(source, "backward", f"{name_of(type(self.neuron))} backward")
 
     @functools.cache  # noqa: B019
-    def forward_into_kernel(self, dtype: str, kinds: str) -> Kernel:
-        layout = Layout(dtype, kinds, self.constant, ())
+    def forward_into_kernel(self, dtype: str, kinds: str, outputs: int) -> Kernel:
+        pair = Pair(self.trace, Layout(dtype, kinds, self.constant, ()), outputs)
         title = f"Forward pass of {name_of(type(self.neuron))} and the dense connection behind it."
-        source = forward_into_source(self.trace, layout, title)
+        source = forward_into_source(pair, title)
         return Kernel(source, "forward", f"{name_of(type(self.neuron))} forward, into dense,")
 
     @functools.cache  # noqa: B019
-    def backward_into_kernel(self, dtype: str, kinds: str, want_current: bool) -> Kernel:
+    def backward_into_kernel(self, dtype: str, kinds: str, outputs: int, want_current: bool) -> Kernel:
         t = trace(self.neuron)
         positions = tuple(sorted(self.tensors))
         wanted = frozenset(t.coefficients[j] for j in positions)
         adj = adjoint(t, emitted=True, current=want_current, coefficients=wanted)
         incoming = Incoming(True, (), want_current, positions, keeps_current=True)
-        layout = Layout(dtype, kinds, self.constant, ())
+        pair = Pair(t, Layout(dtype, kinds, self.constant, ()), outputs)
         title = f"Backward pass of {name_of(type(self.neuron))} and the dense connection behind it."
-        source = backward_into_source(t, adj, layout, self.own, incoming, title)
+        source = backward_into_source(pair, adj, self.own, incoming, title)
         return Kernel(source, "backward", f"{name_of(type(self.neuron))} backward, into dense,")
 
     def source(self, dtype: str) -> str:

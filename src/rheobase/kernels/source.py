@@ -5,7 +5,7 @@ The loops around them are those of `sequence_source`, and of the fused and recur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -215,15 +215,24 @@ def adjoint_body(
 
 def _load_available(body: Body, roots: Sequence[int], available: dict[int, str]) -> list[int]:
     """Load what the roots need and is at hand; all nodes met on the way, in order of execution."""
+    live, met = reach(body.trace, roots, available)
+    for n in met:
+        body.load(n, f"{available[n]}_k", f"{available[n]}[k]")
+    return live
+
+
+def reach(t: Trace, roots: Sequence[int], available: Collection[int]) -> tuple[list[int], list[int]]:
+    """The nodes between what is available and the roots, in order of execution; of those, which are met."""
     live: set[int] = set()
+    met: list[int] = []
     stack = list(roots)
     while stack:
         n = stack.pop()
         if n in live:
             continue
         live.add(n)
-        if n in available and body.trace.tape.varying[n]:
-            body.load(n, f"{available[n]}_k", f"{available[n]}[k]")
+        if n in available and t.tape.varying[n]:
+            met.append(n)
         else:
-            stack.extend(body.trace.tape.nodes[n].args)
-    return sorted(live)
+            stack.extend(t.tape.nodes[n].args)
+    return sorted(live), met
