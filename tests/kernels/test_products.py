@@ -109,6 +109,8 @@ def test_panels(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
         ((128, 784, 1000), 0.2, torch.float16, False),
         ((4, 784, 1000), 0.2, torch.float32, False),  # too few rows to turn the weights for
         ((4000, 784, 1000), 0.01, torch.float32, False),  # the work of `events`
+        ((4000, 784, 1000), 0.2, torch.float32, True),
+        ((4000, 784, 400), 0.2, torch.float32, False),  # panels for few threads
         ((128, 784, 10), 0.2, torch.float32, False),
     ],
 )
@@ -117,6 +119,16 @@ def test_when_panels_are_worth_it(
 ) -> None:
     rows, columns, outputs = shape
     assert panels.worth_listing(sparse(rows, columns, density, dtype), outputs) is expected
+
+
+def test_panels_take_many_rows_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panels, "CHUNK", 30)
+    x, weight, gradient = sparse(70, 20, 0.2), normal(33, 20, seed=1), normal(70, 33, seed=2)
+    out = torch.full((70, 33), float("nan"), dtype=torch.float64)
+    check(panels.multiply(x, weight, None, out), x @ weight.t(), torch.float64)
+    by_weight, total = panels.weight_gradient(gradient, x)
+    check(by_weight, gradient.t() @ x, torch.float64)
+    check(total, gradient.sum(0), torch.float64)
 
 
 def test_only_negative_zeros() -> None:
@@ -150,7 +162,11 @@ def test_strides_do_not_matter() -> None:
     x, weight, gradient = sparse(20, 9, 0.3), normal(9, 6), normal(6, 20)
     out = events.multiply(x.t().contiguous().t(), weight.t(), None, torch.empty(20, 6, dtype=torch.float64))
     check(out, x @ weight, torch.float64)
-    for make in (events.weight_gradient, outer.weight_gradient):
+    check(panels.multiply(x.t().contiguous().t(), weight.t(), None, out), x @ weight, torch.float64)
+    with pytest.raises(ValueError, match="wanted a contiguous one"):
+        panels.multiply(x, weight.t(), None, torch.empty(6, 20, dtype=torch.float64).t())
+    makes = (events.weight_gradient, outer.weight_gradient, lambda g, x: panels.weight_gradient(g, x)[0])
+    for make in makes:
         check(make(gradient.t(), x.t().contiguous().t()), gradient @ x, torch.float64)
 
 

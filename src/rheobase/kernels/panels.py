@@ -1,4 +1,4 @@
-"""Products of few rows, mostly zeros, with large weights: a batch of images, say, and a wide first layer.
+"""Products of rows, mostly zeros, with large weights: a batch of images, say, and a wide first layer.
 
 `events` multiplies by rows of the transposed weights, and to transpose them all costs more than a small batch
 brings back. Here blocks of a panel of the weights, some outputs wide and about as deep as the first-level
@@ -13,16 +13,23 @@ Measured on one core of an AMD Zen 4 (ms of processor time; 128 x 784 by 784 x 1
 with the gradient's sum over rows). Most of it is loads: five for every four vectors that are added.
 
     density        0.01  0.05  0.19  0.3   0.5   0.7
-    x W^T, here    0.18  0.27  0.62  0.89  1.34  1.93   (oneDNN 1.9)
-    g^T x, here    0.21  0.34  0.70  1.12  1.64  1.87   (oneDNN 1.9)
+    x W^T, here    0.17  0.26  0.58  0.89  1.3   1.9    (oneDNN 1.9)
+    g^T x, here    0.21  0.30  0.65  1.0   1.4   1.9    (oneDNN 1.9)
 
 Likewise with 16 to 512 rows, 128 to 2000 outputs and in double precision: a dense product is as fast from
-about 0.6 on; `events` and `outer`, which are for more rows, take one and a half times to six times as long.
+about 0.6 on; `events` and `outer` take one and a half times to six times as long. More rows are taken in
+chunks, where many panels share what that costs:
+
+    3200 x 1000 by 1000 x 1000   x W^T  here  events  oneDNN   g^T x  here  outer  oneDNN
+    0.1                                 19    21      62              23    28     65
+    0.2                                 27    39      64              32    48     67
+    0.4                                 50    74      64              57    60     65
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -36,22 +43,26 @@ from rheobase.kernels.vectors import lanes, padded, version
 from rheobase.kernels.workspace import empty
 
 DENSEST = 0.5  # share of values that are not zero, above which a dense product may be as fast
-ROWS = (16, 512)  # of x: fewer do not pay for turning the weights; more are `events`' work, or `outer`'s
+ROWS = 16  # of x: fewer do not pay for turning the weights
 LARGE = 1 << 18  # weights below which a dense product takes too little time to be worth a look
+FEWEST = 128  # outputs below which panels are few and narrow
+CHUNK = 512  # rows at a time, whose lists and sums a second-level cache has room for
+BROAD = 512  # outputs from which more rows are taken as well: threads share panels, in `events` rows
+THINNEST = 0.1  # share of values that are not zero, from which more rows are
 SAMPLED = 16  # rows looked at to estimate the density
 WIDEST = 4  # vectors of outputs of a panel, of which a sum's stay in registers (`panel_sums`)
 DEPTH = 160  # rows of a panel at the most: it then lies mostly in the first-level cache
-FEWEST = 128  # outputs below which panels are few and narrow
 
 
 def worth_listing(x: Tensor, outputs: int, known: events.Shares | None = None) -> bool:
     """Whether the product of x `[M, K]` with `[outputs, K]` weights, and their gradient, are faster here."""
-    fewest, most = ROWS
     if x.device.type != "cpu" or x.dtype not in events.BITS:
         return False
-    if not fewest <= x.shape[0] <= most or x.shape[1] * outputs < LARGE or outputs < FEWEST:
+    (rows, inputs), many = x.shape, x.shape[0] > CHUNK
+    if rows < ROWS or inputs * outputs < LARGE or outputs < (BROAD if many else FEWEST):
         return False
-    return events.share_of_events(x, SAMPLED, known) < DENSEST
+    share = events.share_of_events(x, SAMPLED, known)
+    return (THINNEST if many else 0.0) <= share < DENSEST
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
@@ -60,14 +71,18 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Ten
     >>> multiply(torch.eye(2), torch.tensor([[1.0, 2.0]]), None, torch.empty(2, 1)).tolist()
     [[1.0], [2.0]]
     """
+    if not out.is_contiguous():
+        raise ValueError(f"got a tensor with strides {out.stride()} for the product, wanted a contiguous one")
     x, weight = x.contiguous(), weight.contiguous()
-    start = x.new_zeros(weight.shape[0]) if bias is None else bias.contiguous()
-    calls = _multiplication(_Shape.of(x, weight.shape[0]))
-    memory = calls.room.empty()
-    listed, counts, *work = calls.room.addresses(memory)
-    calls.listing.run([x.data_ptr(), listed, counts])
-    given = [weight.data_ptr(), start.data_ptr(), out.data_ptr()]
-    calls.adding.run([listed, counts, *given, *work])
+    (rows, inputs), outputs, size = x.shape, weight.shape[0], x.element_size()
+    start = x.new_zeros(outputs) if bias is None else bias.contiguous()
+    for first, some in _chunks(rows):
+        calls = _multiplication(_Shape(x.dtype, some, inputs, outputs, torch.get_num_threads()))
+        memory = calls.room.empty()
+        listed, counts, *work = calls.room.addresses(memory)
+        calls.listing.run([x.data_ptr() + first * inputs * size, listed, counts])
+        given = [weight.data_ptr(), start.data_ptr(), out.data_ptr() + first * outputs * size]
+        calls.adding.run([listed, counts, *given, *work])
     return out
 
 
@@ -78,15 +93,33 @@ def weight_gradient(gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     [[[1.0, 1.0]], [3.0]]
     """
     x, gradient = x.contiguous(), gradient.contiguous()
-    inputs, outputs = x.shape[1], gradient.shape[1]
-    calls = _gradient(_Shape.of(x, outputs))
+    parts = (_part_of_gradient(gradient, x, first, some) for first, some in _chunks(x.shape[0]))
+    out, total = next(parts)
+    for more, more_total in parts:
+        out += more
+        total += more_total
+    return out, total
+
+
+def _part_of_gradient(gradient: Tensor, x: Tensor, first: int, rows: int) -> tuple[Tensor, Tensor]:
+    """`weight_gradient` of some rows."""
+    inputs, outputs, size = x.shape[1], gradient.shape[1], x.element_size()
+    calls = _gradient(_Shape(x.dtype, rows, inputs, outputs, torch.get_num_threads()))
     out, total = empty((outputs, inputs), x.dtype), torch.empty(outputs, dtype=x.dtype)
     memory = calls.room.empty()
     listed, counts, square, *work = calls.room.addresses(memory)
-    calls.listing.run([x.data_ptr(), listed, counts, square])
-    given = [gradient.data_ptr(), out.data_ptr(), total.data_ptr()]
+    calls.listing.run([x.data_ptr() + first * inputs * size, listed, counts, square])
+    given = [gradient.data_ptr() + first * outputs * size, out.data_ptr(), total.data_ptr()]
     calls.adding.run([listed, counts, *given, *work])
     return out, total
+
+
+def _chunks(rows: int) -> Iterator[tuple[int, int]]:
+    """Where each chunk of rows begins, and how many it has: about as many as the others."""
+    chunks = -(-rows // CHUNK)
+    for i in range(chunks):
+        first = i * rows // chunks
+        yield first, (i + 1) * rows // chunks - first
 
 
 class _Shape(NamedTuple):
@@ -97,10 +130,6 @@ class _Shape(NamedTuple):
     inputs: int
     outputs: int
     threads: int
-
-    @classmethod
-    def of(cls, x: Tensor, outputs: int) -> _Shape:
-        return cls(x.dtype, x.shape[0], x.shape[1], outputs, torch.get_num_threads())
 
     @property
     def lanes(self) -> int:

@@ -7,7 +7,7 @@ torch multiplies with MKL or with oneDNN, which it both contains. Neither is bes
 - On AMD processors with AVX-512, MKL does not use it: 220 against 430 to 480 GFLOP/s (128 x 784 by
   784 x 1000, its weight gradient, and 8000 x 512 by 512 x 512, two cores of a Zen 5).
 - Where few inputs are not zero (spikes), adding the weights of those beats both (see `events`).
-- Where a small batch of inputs with many zeros meets a large layer, panels of its weights do (see `panels`).
+- Where a batch of inputs with many zeros meets a large layer, panels of its weights do (see `panels`).
 - Weight gradients of spikes are sums of outer products with most of their factors zero (see `outer`).
 
 The choice depends on the shapes, the share of zeros and the processor, never on a timing, so that a
