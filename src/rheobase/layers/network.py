@@ -137,12 +137,13 @@ class Network(nn.Module):
             if joined:
                 joined = False
             elif isinstance(layer, Stateful):
-                wanted = [s for s in (SPIKES, *layer.states) if f"{name}.{s}" in record]
+                wanted = [s for s in (SPIKES, *layer.states) if f"{name}.{s}" in record] if record else []
                 joint = layer.join(
                     held, x, behind if isinstance(behind, Dense) else None, (state or {}).get(name), wanted
                 )
                 x, states[name], joined, held = joint.output, joint.state, joint.joined, None
-                signals |= {f"{name}.{s}": signal for s, signal in joint.signals.items()}
+                for of, signal in joint.signals.items():
+                    signals[f"{name}.{of}"] = signal
             elif isinstance(layer, Dense) and isinstance(behind, Stateful):
                 held = layer
             else:
