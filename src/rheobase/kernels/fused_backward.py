@@ -2,20 +2,32 @@
 
 A block of neurons of one sample is run forward again, then vector by vector back. The derivative by what a
 neuron emitted is a product of all outputs' derivatives with its weights; what its weights get is theirs at
-its spikes. Both read the same numbers at each step, and neither leaves the registers for up to `TOGETHER`
-outputs. A piece of work is a block on some of the samples.
+its spikes. Weights and what they get stay in registers for up to `TOGETHER` outputs; of more, groups come one
+after another, the last one with the neurons' own steps back. A piece of work is a block on some of the
+samples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rheobase.kernels import vectors
 from rheobase.kernels.adjoint import Adjoint
 from rheobase.kernels.fused_source import VECTORS, Pair, deeper
 from rheobase.kernels.source import BACKWARDS, Incoming, indent, reach
 
-#: Outputs whose weights' derivatives are summed at once, in registers.
-TOGETHER = 12
+#: Outputs whose weights, and the derivatives by them, are in registers at once.
+TOGETHER = 12 if vectors.WIDE else 5
+
+
+def groups(outputs: int) -> list[range]:
+    """The outputs, in as few groups as they can be, of about the same size.
+
+    >>> [len(group) for group in groups(2 * TOGETHER)] == [TOGETHER, TOGETHER]
+    True
+    """
+    many = -(-outputs // TOGETHER)
+    return [range(k * outputs // many, (k + 1) * outputs // many) for k in range(many)]
 
 
 def backward_into_source(
@@ -32,6 +44,7 @@ def backward_into_source(
     """
     outputs, states, lanes = pair.outputs, list(pair.trace.states), pair.lanes
     work = ["g", "tile", "total", "emitted", *(f"kept{k}" for k in range(len(saved)))]
+    work += ["partial"] if len(groups(outputs)) > 1 else []
     by_coefficient = [f"by_c{j}" for j in incoming.coefficients]
     args = [
         "current_all",
@@ -123,39 +136,37 @@ def _vector(
     pair: Pair, adj: Adjoint, saved: Sequence[int], incoming: Incoming, by_coefficient: Sequence[str]
 ) -> list[str]:
     """Vector i of a block, back over all steps."""
-    outputs, states = pair.outputs, list(pair.trace.states)
+    states, (*first, last) = list(pair.trace.states), groups(pair.outputs)
     over_time = [*by_coefficient, *(["by_current"] if incoming.current and pair.layout.constant else [])]
-    few = range(min(outputs, TOGETHER))
-    resident = outputs <= TOGETHER
+    lines = []
+    for group in first:
+        step = [
+            _emitted(pair),
+            *_by_emitted(pair, group),
+            "store(g_out, partial, t)",
+            *_by_weights(pair, group),
+        ]
+        lines += [*_begin(pair, group), "for t in range(steps):", *deeper(step), *_add_to_total(pair, group)]
     step = [
         BACKWARDS,
         _emitted(pair),
-        *_by_emitted(pair, resident),
+        *_by_emitted(pair, last),
         *_step_back(pair, adj, saved, incoming),
-        *_by_weights(pair, few),
+        *_by_weights(pair, last),
     ]
-    lines = [
+    lines += [
         *pair.own_coefficients("i"),
-        *([f"w{j} = load(tile, i * {outputs} + {j})" for j in few] if resident else []),
         *(["current_i = fetch(current_all, a_i, left_i)"] if pair.layout.constant else []),
         *(
             f"lam_{name} = fetch(lam_{name}_init, a_i, left_i) if given & {1 << k} else zero"
             for k, name in enumerate(states)
         ),
-        *(f"{name} = zero" for name in (*over_time, *(f"d{j}" for j in few))),
+        *(f"{name} = zero" for name in over_time),
+        *_begin(pair, last),
         "for step in range(steps):",
         *deeper(step),
-        *_add_to_total(pair, few),
+        *_add_to_total(pair, last),
     ]
-    for start in range(TOGETHER, outputs, TOGETHER):
-        more = range(start, min(start + TOGETHER, outputs))
-        lines += [
-            *(f"d{j} = zero" for j in more),
-            "for t in range(steps):",
-            f"    {_emitted(pair)}",
-            *deeper(_by_weights(pair, more)),
-            *_add_to_total(pair, more),
-        ]
     return [
         *lines,
         *(
@@ -184,14 +195,20 @@ def _gather(pair: Pair) -> list[str]:
     return lines
 
 
-def _by_emitted(pair: Pair, resident: bool) -> list[str]:
-    """g_out = W^T g, in two sums, of which neither waits for each of the other's terms."""
+def _begin(pair: Pair, group: range) -> list[str]:
+    """Weights of vector i, and what they get, before the first step."""
+    weights = [f"w{j} = load(tile, i * {pair.outputs} + {j})" for j in group]
+    return weights + [f"d{j} = zero" for j in group]
+
+
+def _by_emitted(pair: Pair, group: range) -> list[str]:
+    """g_out = W^T g up to this group, in two sums, of which neither waits for each of the other's terms."""
     lines = [f"at = t * {2 * pair.sums * pair.lanes}"]
-    for j in range(pair.outputs):
-        half, weight = f"half{j % 2}", f"w{j}" if resident else f"load(tile, i * {pair.outputs} + {j})"
-        factors = f"everywhere(g, at + {j}), {weight}"
-        lines.append(f"{half} = {f'fma({factors}, {half})' if j > 1 else f'mul({factors})'}")
-    return [*lines, "g_out = add(half0, half1)" if pair.outputs > 1 else "g_out = half0"]
+    for k, j in enumerate(group):
+        half, factors = f"half{k % 2}", f"everywhere(g, at + {j}), w{j}"
+        lines.append(f"{half} = mul({factors})" if k < 2 else f"{half} = fma({factors}, {half})")
+    lines.append("g_out = add(half0, half1)" if len(group) > 1 else "g_out = half0")
+    return lines + (["g_out = add(load(partial, t), g_out)"] if group.start else [])
 
 
 def _by_weights(pair: Pair, outputs: range) -> list[str]:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels.bound import Bound, Form, Room
+from rheobase.kernels.fused_backward import groups
 from rheobase.kernels.fused_forward import GROUP
 from rheobase.kernels.fused_source import VECTORS, Pair
 from rheobase.kernels.passes import NAMES, Grid, addresses, coefficient_forms, reduce_to
@@ -63,40 +64,35 @@ class NeuronsThenDense(torch.autograd.Function):
         ]
         call.run([*addresses(arrays), *room.addresses(memory), ready.data_ptr(), steps])
         ctx.set_materialize_grads(False)
-        ctx.rest = (numbers, key, steps, bias is not None)
+        ctx.rest = (numbers, p, grid, s, bias is not None)
         ctx.save_for_backward(current, weight, *state, *tensors)
         return (sums, *last)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        numbers, key, steps, biased = ctx.rest
-        p = PROGRAMS[key]
+        numbers, p, grid, s, biased = ctx.rest
         current, weight, *saved = ctx.saved_tensors
         state, tensors = saved[: len(p.states)], saved[len(p.states) :]
-        coefficients = p.merge(numbers, tensors)
-        shape = tuple(current.shape if p.constant else current.shape[1:])
-        grid = Grid.by_row(shape, coefficients)
-        dtype = current.dtype
         want_current = bool(ctx.needs_input_grad[1])
-        s = _Shape(dtype, grid.kinds, grid.rows, grid.columns, steps, len(weight))
         by_sums = gradients[0]
         if by_sums is None:
-            by_sums = current.new_zeros((steps, grid.rows, weight.shape[0]))
+            by_sums = current.new_zeros((s.steps, s.rows, s.outputs))
         lam = [None if g is None else g.contiguous() for g in gradients[1:]]
         by_current = (
             torch.empty_like(current, memory_format=torch.contiguous_format) if want_current else None
         )
         wanted = ctx.needs_input_grad[4 : 4 + len(state)]
-        by_state = [current.new_empty(shape) if want else None for want in wanted]
-        call, room, parts = _backward_call(key, s, want_current, torch.get_num_threads())
-        by_weight = weight.new_empty((parts, *weight.shape))
-        by_bias = weight.new_empty((parts, len(weight)))
-        by_tensor = [current.new_empty(shape) for _ in tensors]
+        by_state = [torch.empty_like(x) if want else None for want, x in zip(wanted, state, strict=True)]
+        call, room, parts = _backward_call(p.key, s, want_current, torch.get_num_threads())
+        several = (parts,) if parts > 1 else ()
+        by_weight = weight.new_empty((*several, *weight.shape))
+        by_bias = weight.new_empty((*several, s.outputs))
+        by_tensor = [current.new_empty(current.shape if p.constant else current.shape[1:]) for _ in tensors]
         memory = room.empty()
         arrays = [
             current.contiguous(),
             *(x.contiguous() for x in state),
-            *grid.values(coefficients, dtype),
+            *grid.values(p.merge(numbers, tensors), s.dtype),
             weight.contiguous(),
             by_sums.contiguous(),
             *(0 if x is None else x for x in lam),
@@ -107,18 +103,16 @@ class NeuronsThenDense(torch.autograd.Function):
             *by_tensor,
         ]
         places = [*addresses(arrays), *room.addresses(memory)]
-        call.run([*places, _bits(lam), _bits(by_state), steps])
+        call.run([*places, _bits(lam), _bits(by_state), s.steps])
         totals = [reduce_to(total, t) for total, t in zip(by_tensor, tensors, strict=True)]
-        return (None, by_current, _whole(by_weight), _whole(by_bias) if biased else None, *by_state, *totals)
+        if several:
+            by_weight, by_bias = by_weight.sum(0), by_bias.sum(0)
+        return (None, by_current, by_weight, by_bias if biased else None, *by_state, *totals)
 
 
 def _bits(given: Sequence[Tensor | None]) -> int:
     """Bit k is set if the k-th is there."""
     return sum(1 << k for k, x in enumerate(given) if x is not None)
-
-
-def _whole(parts: Tensor) -> Tensor:
-    return parts[0] if len(parts) == 1 else parts.sum(0)
 
 
 class _Shape(NamedTuple):
@@ -185,13 +179,11 @@ def _backward_call(key: str, s: _Shape, want_current: bool, threads: int) -> tup
     words = Form(torch.int32, (threads, -(-s.steps * VECTORS // LINES) * LINES))
     tile = Form(s.dtype, (threads, s.outputs * pair.width))
     kept = [words if p.saved_dtype(n, s.dtype) == torch.bool else history for n in p.own]
-    memory = [
-        Form(s.dtype, (threads, s.steps * 2 * pair.sums * pair.lanes)),
-        tile,
-        tile,
-        words if pair.spikes else history,
-        *kept,
-    ]
+    g, partial = (
+        Form(s.dtype, (threads, s.steps * size)) for size in (2 * pair.sums * pair.lanes, pair.lanes)
+    )
+    memory = [g, tile, tile, words if pair.spikes else history, *kept]
+    memory += [partial] if len(groups(s.outputs)) > 1 else []
     forms = [
         *start,
         s.sums,
