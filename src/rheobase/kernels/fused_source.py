@@ -9,6 +9,7 @@ The kernels are in `rheobase.kernels.fused_forward` and `rheobase.kernels.fused_
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from rheobase.kernels import vectors
 from rheobase.kernels.lane_body import LaneBody, beginning, emits_spikes
+from rheobase.kernels.saved import node_later
 from rheobase.kernels.source import Layout, explain
 from rheobase.kernels.trace import Trace
 
@@ -67,6 +69,14 @@ class Pair:
         names = f"{names},\n    add_total, keep_mask, pattern, prefetch, put"
         return beginning(title, explain(self.trace), self.layout.dtype, lanes, "lane_rows", names)
 
+    @functools.cached_property
+    def carried(self) -> dict[int, int]:
+        """Spikes of the old state, and which of the step before are the same: those of the new one."""
+        t = self.trace
+        live = t.live([*t.new_states.values(), t.emitted])
+        spikes = [n for n in live if t.tape.nodes[n].op == "spike"]
+        return {n: m for n in spikes if (m := node_later(t, n)) in spikes}
+
     def own_coefficients(self, i: int | str) -> list[str]:
         """Coefficients of the neurons in vector i of the block that begins with neuron `base`."""
         place = f"base + {self.lanes} * {i}"
@@ -94,6 +104,11 @@ class Pair:
             for i, by in places
             for name, array in names.items()
         ]
+        for i in range(VECTORS):
+            body = self.body(i)
+            body.names |= {n: f"s_{name}_{i}" for name, n in self.trace.states.items()}
+            body.emit(self.trace.live(list(self.carried)))
+            fetched += [*body.lines, *(f"m{n}_{i} = m{n}" for n in self.carried)]
         # A block's rows are too far apart for the processor to foresee.
         return fetched + [
             f"prefetch({array}, a + columns + {by})" for array in names.values() for _, by in places
@@ -107,6 +122,10 @@ class Pair:
             body.lines.append(f"current_{i} = fetch(current_all, t * rows * columns + a + {by}, left - {by})")
         body.names |= {n: f"s_{name}_{i}" for name, n in t.states.items()}
         body.names |= dict.fromkeys(t.inputs.values(), f"current_{i}")
+        for n in self.carried:
+            body.load(n, f"x{n}", f"where(m{n}_{i}, ONE, ZERO)")
+            body.lines.append(f"m{n} = m{n}_{i}")
+            body.masks.add(n)
         body.emit(t.live([*t.new_states.values(), t.emitted, *saved]))
         for k, n in enumerate(saved):
             keep = f"keep_mask({body.ref(n)}" if t.tape.is_boolean(n) else f"store({body.vector(n)}"
@@ -117,6 +136,7 @@ class Pair:
         body.lines.append(emitted)
         body.lines += [f"new_{name} = {body.vector(n)}" for name, n in t.new_states.items()]
         body.lines += [f"s_{name}_{i} = new_{name}" for name in t.new_states]
+        body.lines += [f"m{n}_{i} = m{m}" for n, m in self.carried.items()]
         return body.lines
 
 

@@ -97,14 +97,14 @@ def places(t: Trace, saved: Sequence[int]) -> tuple[tuple[int, int], ...]:
     >>> places(trace(LIF()), [3, 5])
     ((0, 0), (1, 0))
     """
-    later = {n: _later(t, n) for n in saved}
+    later = {n: node_later(t, n) for n in saved}
     sources = {n: m for n, m in later.items() if m in later and m != n and later[m] not in later}
     arrays = [n for n in saved if n not in sources]
     followed = set(sources.values())
     return tuple((arrays.index(sources.get(n, n)), int(n in followed)) for n in saved)
 
 
-def _later(t: Trace, node: int) -> int | None:
+def node_later(t: Trace, node: int) -> int | None:
     """The node that is to the new state what `node` is to the old one; None if there is none."""
     replaced: dict[int, int | None] = {old: t.new_states[name] for name, old in t.states.items()}
     for n in t.live([node]):
