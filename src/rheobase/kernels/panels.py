@@ -49,7 +49,7 @@ FEWEST = 128  # outputs below which panels are few and narrow
 CHUNK = 512  # rows at a time, whose lists and sums a second-level cache has room for
 BROAD = 512  # outputs from which more rows are taken as well: threads share panels, in `events` rows
 THINNEST = 0.1  # share of values that are not zero, from which more rows are
-SAMPLED = 16  # rows looked at to estimate the density
+SAMPLED = 8  # rows of a chunk looked at to estimate the density; of more, as many as `events` does
 WIDEST = 4  # vectors of outputs of a panel, of which a sum's stay in registers (`panel_sums`)
 DEPTH = 160  # rows of a panel at the most: it then lies mostly in the first-level cache
 
@@ -61,7 +61,7 @@ def worth_listing(x: Tensor, outputs: int, known: events.Shares | None = None) -
     (rows, inputs), many = x.shape, x.shape[0] > CHUNK
     if rows < ROWS or inputs * outputs < LARGE or outputs < (BROAD if many else FEWEST):
         return False
-    share = events.share_of_events(x, SAMPLED, known)
+    share = events.share_of_events(x, events.SAMPLED if many else SAMPLED, known)
     return (THINNEST if many else 0.0) <= share < DENSEST
 
 
