@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rheobase.kernels.spike_bits import pack
+from rheobase.kernels.spike_bits import counts, lists, pack
 
 
 @pytest.mark.parametrize("lanes", [16, 32, 64])
@@ -24,6 +24,21 @@ def test_a_bit_for_each_spike(lanes: int, samples: int, inputs: int, rate: float
         side_by_side = bits.transpose(1, 0, 3, 2).reshape(9, -1, inputs)
         assert np.array_equal(side_by_side[:, :samples], x.numpy())
         assert not side_by_side[:, samples:].any()
+
+
+@pytest.mark.parametrize("lanes", [16, 64])
+@pytest.mark.parametrize(("samples", "inputs", "rate"), [(1, 1, 0.5), (70, 9, 0.05), (33, 7, 1.0)])
+def test_spikes_are_counted_and_listed(lanes: int, samples: int, inputs: int, rate: float) -> None:
+    g = torch.Generator().manual_seed(samples)
+    x = (torch.rand(9, samples, inputs, generator=g) < rate).float()
+    words = pack(x, lanes)
+    assert words is not None
+    assert np.array_equal(counts(words, samples), x.sum(2).t().numpy())
+    spans, listed = lists(words, samples)
+    for b in range(samples):
+        for t in range(9):
+            spiked = x[t, b].nonzero().flatten().tolist()
+            assert listed[spans[b, t] : spans[b, t + 1]].tolist() == (spiked or [inputs])
 
 
 @pytest.mark.parametrize("at", [(0, 0, 0), (4, 20, 1), (8, 69, 2)])

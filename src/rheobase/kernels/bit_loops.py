@@ -53,40 +53,23 @@ def pack(
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def count(
-    words: Array,  # shape: [blocks, T, K]
-    numbers: Array,  # shape: [B, T], zeros before
-    low: int,
-    high: int,
-) -> None:
-    """How many inputs spike, of each sample and step."""
-    lanes = words.itemsize * 8
-    for block in range(low, high):
-        for t in range(words.shape[1]):
-            for k in range(words.shape[2]):
-                left = np.uint64(words[block, t, k])
-                while left != 0:
-                    numbers[block * lanes + lowest(left), t] += 1
-                    left = without_lowest(left)
-
-
-@numba.njit(nogil=True, error_model="numpy")
 def enter(
     words: Array,  # shape: [blocks, T, K]
     numbers: Array,  # shape: [B, T], zeros before
     spans: Array,  # shape: [B, T + 1]
-    inputs: Array,
+    inputs: Array,  # shape: [what spans end at], or [0] to count only
     low: int,
     high: int,
 ) -> None:
-    """Enter each spike behind those of its sample and step that are there."""
-    lanes = words.itemsize * 8
+    """Count the inputs that spike, of each sample and step, and enter each behind those that are there."""
+    lanes, enters = words.itemsize * 8, inputs.size > 0
     for block in range(low, high):
         for t in range(words.shape[1]):
             for k in range(words.shape[2]):
                 left = np.uint64(words[block, t, k])
                 while left != 0:
                     sample = block * lanes + lowest(left)
-                    inputs[spans[sample, t] + numbers[sample, t]] = k
+                    if enters:
+                        inputs[spans[sample, t] + numbers[sample, t]] = k
                     numbers[sample, t] += 1
                     left = without_lowest(left)
