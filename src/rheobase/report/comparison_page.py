@@ -8,11 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from pathlib import Path
-
-import jinja2
-from markupsafe import Markup
 
 from rheobase.files import write_text
 from rheobase.report.comparison import (
@@ -23,6 +19,7 @@ from rheobase.report.comparison import (
     references,
 )
 from rheobase.report.comparison_figure import comparison_plot
+from rheobase.report.templates import render
 
 
 def write_comparison(folders: Iterable[Path], path: Path) -> Path:
@@ -38,33 +35,22 @@ def write_comparison(folders: Iterable[Path], path: Path) -> Path:
 
 def render_comparison(rules: Sequence[RuleRuns], home: Path) -> str:
     """The page as text; links to the runs are relative to the folder `home`."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    room = files("rheobase.report")
-    template = room.joinpath("comparison.html").read_text(encoding="utf-8")
     header, rows = comparison_rows(rules)
     first = rules[0].runs[0]
-    return str(
-        environment.from_string(template).render(
-            style=Markup(room.joinpath("page.css").read_text(encoding="utf-8")),
-            task=first.part("task").replace("_", "-"),
-            labels=[one.label for one in rules],
-            verdict=_verdict(rules),
-            header=header,
-            rows=rows,
-            references=[(name, f"{value:.4f}") for name, value in references(rules).items()],
-            metric=first.metric,
-            plot=comparison_plot(rules),
-            layers=_layers(rules),
-            differences=differences(rules),
-            about=[(one.label, one.rule.trains, one.rule.cost) for one in rules if one.rule],
-            runs=[(one.label, [_link(run.folder, run.seed, home) for run in one.runs]) for one in rules],
-        )
+    return render(
+        "comparison.html",
+        task=first.part("task").replace("_", "-"),
+        labels=[one.label for one in rules],
+        verdict=_verdict(rules),
+        header=header,
+        rows=rows,
+        references=[(name, f"{value:.4f}") for name, value in references(rules).items()],
+        metric=first.metric,
+        plot=comparison_plot(rules),
+        layers=_layers(rules),
+        differences=differences(rules),
+        about=[(one.label, one.rule.trains, one.rule.cost) for one in rules if one.rule],
+        runs=[(one.label, [_link(run.folder, run.seed, home) for run in one.runs]) for one in rules],
     )
 
 

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-
-import jinja2
-from markupsafe import Markup
 
 from rheobase.files import write_text
 from rheobase.report.answers import answer_plots, spectrum_plots, trace_plots
@@ -32,6 +28,7 @@ from rheobase.report.run import HealthWarning, Run, Summary, read_run
 from rheobase.report.samples import sample_plots
 from rheobase.report.studies import STUDIES_NOTE, study_plots
 from rheobase.report.style import Plot
+from rheobase.report.templates import render
 
 
 @dataclass(frozen=True)
@@ -81,35 +78,24 @@ def write_report(folder: Path) -> Path:
 
 def render_page(run: Run) -> str:
     """The page as text."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    room = files("rheobase.report")
-    template = room.joinpath("template.html").read_text(encoding="utf-8")
-    return str(
-        environment.from_string(template).render(
-            style=Markup(room.joinpath("page.css").read_text(encoding="utf-8")),
-            name=run.folder.resolve().name,
-            title=_title(run),
-            verdict=_verdict(run),
-            facts=_facts(run),
-            unfinished=run.summary is None,
-            cut=run.metrics.cut,
-            warnings=warning_groups(run),
-            sections=_sections(run),
-            mistakes=_mistakes(run),
-            has_classes=run.inspection is None or run.inspection.confusion is not None,
-            epochs=run.metrics.epochs,
-            metric=run.metric,
-            number=_number,
-            parts=describe(run.experiment),
-            experiment_text=run.experiment_text,
-            environment=[(key, show(value)) for key, value in run.environment.items() if value is not None],
-        )
+    return render(
+        "template.html",
+        name=run.folder.resolve().name,
+        title=_title(run),
+        verdict=_verdict(run),
+        facts=_facts(run),
+        unfinished=run.summary is None,
+        cut=run.metrics.cut,
+        warnings=warning_groups(run),
+        sections=_sections(run),
+        mistakes=_mistakes(run),
+        has_classes=run.inspection is None or run.inspection.confusion is not None,
+        epochs=run.metrics.epochs,
+        metric=run.metric,
+        number=_number,
+        parts=describe(run.experiment),
+        experiment_text=run.experiment_text,
+        environment=[(key, show(value)) for key, value in run.environment.items() if value is not None],
     )
 
 

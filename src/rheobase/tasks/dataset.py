@@ -48,6 +48,19 @@ class Dataset(ABC):
     def batch(self, indices: Tensor) -> Batch:
         """The samples at `indices`, int64 `[B]`, in that order."""
 
+    def check(self, indices: Tensor) -> None:
+        """Raise `ValueError` for indices that are not int64 `[B]`, or not among the samples."""
+        if indices.dim() != 1 or indices.dtype != torch.int64:
+            raise ValueError(
+                f"got indices of shape {tuple(indices.shape)} and type {indices.dtype}, "
+                "wanted torch.int64 of shape [B]"
+            )
+        if len(indices) and (int(indices.min()) < 0 or not (self.endless or int(indices.max()) < len(self))):
+            wanted = "0 and up" if self.endless else f"0 to {len(self) - 1}"
+            raise ValueError(
+                f"got indices from {int(indices.min())} to {int(indices.max())}, wanted {wanted}"
+            )
+
     def whole(self) -> Batch:
         """Every sample, in order."""
         return self.batch(torch.arange(len(self)))
@@ -88,15 +101,7 @@ class ArrayDataset(Dataset):
         return len(self.inputs)
 
     def batch(self, indices: Tensor) -> Batch:
-        if indices.dim() != 1 or indices.dtype != torch.int64:
-            raise ValueError(
-                f"got indices of shape {tuple(indices.shape)} and type {indices.dtype}, "
-                "wanted torch.int64 of shape [B]"
-            )
-        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
-            raise ValueError(
-                f"got indices from {int(indices.min())} to {int(indices.max())}, wanted 0 to {len(self) - 1}"
-            )
+        self.check(indices)
         return Batch(self.inputs.index_select(0, indices), self.targets.index_select(0, indices))
 
 

@@ -102,14 +102,5 @@ class Drawn(Dataset):
         return self._size
 
     def batch(self, indices: Tensor) -> Batch:
-        if indices.dim() != 1 or indices.dtype != torch.int64:
-            raise ValueError(
-                f"got indices of shape {tuple(indices.shape)} and type {indices.dtype}, "
-                "wanted torch.int64 of shape [B]"
-            )
-        if len(indices) and (int(indices.min()) < 0 or not (self.endless or int(indices.max()) < len(self))):
-            wanted = "0 and up" if self.endless else f"0 to {len(self) - 1}"
-            raise ValueError(
-                f"got indices from {int(indices.min())} to {int(indices.max())}, wanted {wanted}"
-            )
+        self.check(indices)
         return self._task.draw(self._stream, indices)
