@@ -12,7 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from rheobase.kernels import attached, recurrent_passes, vectors
+from rheobase.kernels import (
+    attached,
+    recurrent_calls,
+    recurrent_forms,
+    recurrent_passes,
+    recurrent_text,
+    vectors,
+)
 from rheobase.kernels.attached import EVENTS, FEW, LIVELY, PARTS
 from rheobase.kernels.sheaves import spread_sheaf
 from rheobase.kernels.spread import spread_rows
@@ -231,6 +238,32 @@ def test_events_of_several_steps_are_summed_as_each_by_itself(
     assert each["by layers.hidden.parametrizations.weight.original"].abs().sum() > 0
     for key, value in each.items():
         assert torch.equal(together[key], value), key
+
+
+@pytest.mark.parametrize("name", ["one delay", "two steps", "chunks"])
+def test_neurons_that_no_derivative_gets_into_are_left_out_in_the_same_bits(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, x = CASES[name].network(), inputs()
+    front, hidden = network.layers["front"], network.layers["hidden"]
+    with torch.no_grad():
+        front.bias[SIZE // 3 : -2] -= 30.0  # far below the threshold, at all steps
+    without = results(network, x, ())
+    silent = without["by layers.front.bias"] == 0
+    assert SIZE // 3 < int(silent.sum()) < SIZE
+    monkeypatch.setattr(recurrent_text, "FEW", -1.0)  # no number of neurons is few: nobody is left out
+    for made in (recurrent_calls.backward_call, recurrent_forms.backward_kernel):
+        made.cache_clear()
+    for key, value in results(network, x, ()).items():
+        assert torch.equal(without[key], value), key
+    for made in (recurrent_calls.backward_call, recurrent_forms.backward_kernel):
+        made.cache_clear()
+    assert isinstance(hidden, Recurrent)
+    hidden.backend = "torch"
+    if name == "chunks":
+        hidden.checkpoint_every = None
+    for key, value in results(network, x, ()).items():
+        torch.testing.assert_close(without[key], value, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -16,7 +16,7 @@ from rheobase.kernels import searches, vectors
 SIZES = [1, 5, 16, 17, 33, 100, 130, 257]
 DTYPES = [np.float32, np.float64]
 run_add_rows = numba.njit(lambda a, b, c, d, e: mk.add_rows(a, b, c, d, e))
-run_multiply = numba.njit(lambda a, b, c, d, e, f, g: mk.multiply(a, b, c, d, e, f, g))
+run_multiply = numba.njit(lambda a, b, c, d, e, f, g: mk.multiply(a, b, c, d, e, f, f.shape[1], g))
 run_find = numba.njit(lambda a, b, c: searches.find(a, b, c))
 run_taps = numba.njit(lambda a, b, c, d, e, f, g, h: mk.add_taps(a, b, c, d, e, f, g, h))
 

@@ -19,6 +19,7 @@ from rheobase.kernels.vectors import padded
 
 EVENTS = 32  # inputs per sample and step that are not zero, above which a dense product is faster
 FEW = 32  # outputs up to which a connection runs within the kernel
+NARROW = 4  # outputs up to which its gradient is faster made output by output, whatever fires
 PARTS = 8  # partial sums of a gradient, each over some of the samples
 PARTIAL_SIZE = 1 << 20  # numbers of all partial sums together, which should stay in the caches
 LIVELY = 0.4  # share of neurons that fire, above which a dense product makes the gradient faster

@@ -30,6 +30,7 @@ class Emit:
         self.lanes = lanes(kind.bitwidth // 8)
         self.size = kind.bitwidth // 8
         self.vector = ir.VectorType(self.scalar, self.lanes)
+        self.zeros = ir.Constant(self.vector, None)
         bits = 8 * self.size
         self._fma = cgutils.get_or_insert_function(
             builder.module,

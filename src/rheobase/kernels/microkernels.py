@@ -121,17 +121,19 @@ def _multiply_rows(rows: int) -> Any:
     many, two, one = (_multiply(rows, width) for width in (PRODUCT, 2, 1))
 
     @compiled
-    def multiply_rows(x: Any, row: int, found: Any, count: int, weights: Any, out: Any, to: int) -> None:
+    def multiply_rows(
+        x: Any, row: int, found: Any, count: int, weights: Any, columns: int, out: Any, to: int
+    ) -> None:
         size = weights.itemsize
         step = BYTES // size
         column = 0
-        while (weights.shape[1] - column) * size >= _WIDE_PRODUCT:
+        while (columns - column) * size >= _WIDE_PRODUCT:
             many(x, row, found, count, weights, column, out, to)
             column += PRODUCT * step
-        while weights.shape[1] - column >= 2 * step:
+        while columns - column >= 2 * step:
             two(x, row, found, count, weights, column, out, to)
             column += 2 * step
-        if column < weights.shape[1]:
+        if column < columns:
             one(x, row, found, count, weights, column, out, to)
 
     return multiply_rows
@@ -141,17 +143,22 @@ _multiply1, _multiply2, _multiply4 = _multiply_rows(1), _multiply_rows(2), _mult
 
 
 @compiled
-def multiply(x: Any, low: int, high: int, found: Any, count: int, weights: Any, out: Any) -> None:
-    """out[s, :] += sum over the first `count` found j of x[low + s, j] weights[j, :], for low + s < high."""
+def multiply(
+    x: Any, low: int, high: int, found: Any, count: int, weights: Any, columns: int, out: Any
+) -> None:
+    """out[s, :] += sum over the first `count` found j of x[low + s, j] weights[j, :], for low + s < high.
+
+    In the first so many columns, which are whole vectors.
+    """
     row = low
     while high - row >= ROWS:
-        _multiply4(x, row, found, count, weights, out, row - low)
+        _multiply4(x, row, found, count, weights, columns, out, row - low)
         row += ROWS
     if high - row >= 2:
-        _multiply2(x, row, found, count, weights, out, row - low)
+        _multiply2(x, row, found, count, weights, columns, out, row - low)
         row += 2
     if row < high:
-        _multiply1(x, row, found, count, weights, out, row - low)
+        _multiply1(x, row, found, count, weights, columns, out, row - low)
 
 
 @intrinsic

@@ -18,6 +18,7 @@ from rheobase.kernels.cache import Kernel
 from rheobase.kernels.fused_backward import backward_into_source
 from rheobase.kernels.fused_forward import forward_into_source
 from rheobase.kernels.fused_source import Pair
+from rheobase.kernels.gates import gates
 from rheobase.kernels.jacobian import Jacobian, linearised, varying
 from rheobase.kernels.saved import choose_saved
 from rheobase.kernels.sequence_source import backward_source, forward_source
@@ -79,6 +80,12 @@ class Program:
             return self.saved
         held = {*t.inputs.values(), t.emitted, *(t.new_states[n] for n in self.record)}
         return tuple(n for n in self.saved if n not in held)
+
+    @functools.cached_property
+    def gated(self) -> bool:
+        """Whether there may be neurons that no derivative gets into (see `rheobase.kernels.gates`)."""
+        t = trace(self.neuron)
+        return bool(gates(t, adjoint(t, emitted=True)))
 
     @property
     def keeps_current(self) -> bool:

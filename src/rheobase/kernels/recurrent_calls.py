@@ -22,7 +22,7 @@ from rheobase.kernels.program import PROGRAMS, Program
 from rheobase.kernels.recurrent_forms import backward_kernel, forward_kernel, kept_arrays
 from rheobase.kernels.recurrent_source import samples_per_block
 from rheobase.kernels.recurrent_text import Around, Sizes, working_memory
-from rheobase.kernels.vectors import padded
+from rheobase.kernels.vectors import padded, spaced
 from rheobase.kernels.workspace import APART
 
 _ENDS = 6  # integers behind the working memory (`ENDS`, without thread and part)
@@ -84,6 +84,18 @@ class Setting(NamedTuple):
         width = self.width(inputs)
         form = Form(self.dtype, (outputs, width))
         return Array(form, ((Move(outputs, inputs, inputs, width, masked=int(masked)), 0),))
+
+    def sums_behind(self, parts: int, narrow: bool) -> Array:
+        """Those of the connection behind; to each output, `[parts, outputs + 1, padded N]`, if `narrow`."""
+        if not narrow:
+            return self.sums(parts, self.size, self.outputs, self.biased[1])
+        width = self.width(max(self.size, self.outputs))
+        shared = (False, parts, (self.outputs + 1) * width)
+        moves = [(Move(self.outputs, self.size, width, self.size, *shared), 0)]
+        moves += (
+            [(Move(1, self.outputs, width, self.outputs, *shared), self.outputs)] if self.biased[1] else []
+        )
+        return Array(Form(self.dtype, (parts, self.outputs + 1, width)), tuple(moves))
 
     def sums(self, parts: int, inputs: int, outputs: int, biased: bool, masked: bool = False) -> Array:
         """Sums of the gradient by weights from each input, `[parts, inputs + 1, padded outputs]`."""
@@ -196,7 +208,7 @@ def forward_call(s: Setting, way: Way, around: Around, save: bool) -> Ready:
 
 @functools.lru_cache(maxsize=256)
 def backward_call(
-    s: Setting, way: Way, around: Around, traces: tuple[tuple[str, ...], ...], window: int
+    s: Setting, way: Way, around: Around, traces: tuple[tuple[str, ...], ...], window: int, pitch: int
 ) -> Ready:
     """The backward pass.
 
@@ -204,19 +216,20 @@ def backward_call(
         s, way, around: The layer, and what runs along.
         traces: Of which recorded states derivatives come in, group by group.
         window: For how many steps derivatives by the currents are kept.
+        pitch: Numbers from one of their rows to the next.
     """
     summed = around.before or around.behind or around.tally
     parts = min(PARTS, s.blocks(way)) if summed else s.blocks(way)
     spikes = Form(s.dtype, (s.depth + s.total, s.batch, s.size))
     arrays: dict[str, Array] = {}
-    given: list[Form | None] = [spikes, Form(s.dtype, (window, s.batch, s.columns))]
+    given: list[Form | None] = [spikes, Form(s.dtype, (window, s.batch, pitch))]
     given += [Form(s.dtype, (s.total, s.batch, s.size))] if around.given else []
     if around.before:
         arrays["tally_before"] = s.sums(parts, s.inputs, s.columns, s.biased[0])
         given += [Form(s.dtype, (s.total, s.batch, s.inputs)), arrays["tally_before"].form]
     if around.behind:
         arrays["behind"] = s.to_each(s.size, s.outputs)
-        arrays["tally_behind"] = s.sums(parts, s.size, s.outputs, s.biased[1])
+        arrays["tally_behind"] = s.sums_behind(parts, around.narrow)
         given += [Form(s.dtype, (s.total, s.batch, s.outputs)), arrays["behind"].form]
         given += [arrays["tally_behind"].form]
     if around.tally:
@@ -250,7 +263,7 @@ def _over_time(s: Setting, form: tuple[Any, ...], save: bool) -> list[Form]:
     return [
         *(Form(s.dtype, (s.total, s.batch, high - low)) for _ in p.record),
         *(
-            Form(dtype, (s.steps + more, s.batch, high - low))
+            Form(dtype, (s.steps + more, s.batch, spaced(high - low, dtype.itemsize)))
             for more, dtype in kept_arrays(p.key, form[3] if save else (), s.dtype)
         ),
     ]

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from rheobase.kernels.attached import LIVELY, SAMPLED, SELDOM, Attached, fits, worth_it
+from rheobase.kernels.attached import LIVELY, NARROW, SAMPLED, SELDOM, Attached, fits, worth_it
 from rheobase.kernels.connections import Connections, history_gradient, weight_gradient
 from rheobase.kernels.events import share_of_events
 from rheobase.kernels.passes import chunks, reduce_to
@@ -23,7 +23,7 @@ from rheobase.kernels.products import weight_gradient as product
 from rheobase.kernels.recurrent_calls import Ready, Setting, backward_call, forward_call
 from rheobase.kernels.recurrent_forms import Population
 from rheobase.kernels.recurrent_text import HELD, Around
-from rheobase.kernels.vectors import BYTES
+from rheobase.kernels.vectors import BYTES, padded, spaced
 from rheobase.kernels.workspace import empty
 
 
@@ -89,7 +89,7 @@ class Sweep:
         """A layer before its first step, after `history` `[D, B, N]`, or so many steps of silence."""
         depth = history if isinstance(history, int) else len(history)
         batch, size = current.shape[-2], populations[-1].high
-        emissions = empty((depth + steps, batch, size), current.dtype)
+        emissions = _of_rows((depth + steps, batch, size), current.dtype)
         first = emissions[:depth]
         first.zero_() if isinstance(history, int) else first.copy_(history)
         records = [
@@ -179,6 +179,7 @@ class Sweep:
             whole: Whether the derivatives by the currents are wanted.
         """
         batch = self.emissions.shape[1]
+        along = self.connections.cut() if self.cut else self.connections
         lam = self._own([0.0 if g is None else g for g in by_states])
         totals = [
             self.emissions.new_zeros(batch, p.size) for p in self.populations for _ in p.program.tensors
@@ -186,18 +187,20 @@ class Sweep:
         around = Around(
             before=self.before is not None,
             behind=self.behind is not None and by_sums is not None,
+            narrow=by_sums is not None and by_sums.shape[2] <= NARROW,
             given=by_emitted is not None,
             tally=self._way_to_tally() if tally else "",
+            gated=along.way == "dense" and any(p.program.gated for p in self.populations),
         )
-        along = self.connections.cut() if self.cut else self.connections
         # What is summed on the way is wanted until it has arrived and is added up, no longer.
         window = max(HELD, *along.delays()) + 1
-        window = self.steps if whole or (tally and not around.tally) else min(window, self.steps)
-        shape = (window, batch, self.connections.columns)
-        # Its rows are read in whole vectors, the last one beyond its end.
-        by_current = empty((math.prod(shape) + BYTES,), self.dtype)
-        by_current = by_current.as_strided(shape, (shape[1] * shape[2], shape[2], 1))
-        ready = backward_call(self.setting, along.way, around, self._traces(by_records), window)
+        window, pitch = min(window, self.steps), self.connections.columns
+        if whole or (tally and not around.tally):
+            window = self.steps
+        else:
+            pitch = padded(pitch, self.dtype.itemsize)
+        by_current = _of_rows((window, batch, pitch), self.dtype)
+        ready = backward_call(self.setting, along.way, around, self._traces(by_records), window, pitch)
         memory = ready.room.zeros()
         places = ready.room.addresses(memory)
         behind = self.behind if around.behind else None
@@ -285,7 +288,7 @@ class Sweep:
     def _kept(self, steps: int) -> list[Tensor]:
         batch = self.emissions.shape[1]
         return [
-            empty((steps + more, batch, p.size), dtype)
+            empty((steps + more, batch, spaced(p.size, dtype.itemsize)), dtype)
             for p in self.populations
             for more, dtype in p.kept(self.dtype)
         ]
@@ -346,6 +349,12 @@ class Sweep:
         values.append(max(along.delays()))
         ends = [self.depth, int(self.setting.moving), low, high, self.emissions.shape[1], ready.parts]
         ready.run(places, values, ends)
+
+
+def _of_rows(shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
+    """A tensor whose rows may be read in whole vectors, the last one beyond its end."""
+    memory = empty((math.prod(shape) + BYTES,), dtype)
+    return memory.as_strided(shape, (shape[1] * shape[2], shape[2], 1))
 
 
 def _contiguous(*given: Tensor | None, dtype: torch.dtype) -> list[Tensor]:

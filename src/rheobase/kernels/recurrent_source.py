@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from rheobase.kernels import vectors
 from rheobase.kernels.adjoint import Adjoint
+from rheobase.kernels.gates import gates
 from rheobase.kernels.recurrent_text import (
     BACKWARD,
     BEHIND,
@@ -27,12 +28,16 @@ from rheobase.kernels.recurrent_text import (
     CURRENT,
     CURRENT_BEFORE,
     ENDS,
+    EVERYONE,
     FORWARD,
-    FROM_BEHIND,
-    GIVEN,
-    NOTHING,
+    PUT_BACK,
+    SOME,
     Around,
+    behind_lagging,
+    given,
+    indented,
     prologue,
+    reached,
     tallies,
     tied,
     work_names,
@@ -44,6 +49,7 @@ from rheobase.kernels.source import (
     adjoint_body,
     explain,
     forward_body,
+    gate_body,
     indent,
     slices_of,
 )
@@ -51,7 +57,7 @@ from rheobase.kernels.trace import Trace
 
 #: Bytes of weights that stay in the first-level cache. There, each sample's own rows are added, unless the
 #: samples have so many in common that rows of all of them are fewer than this share of their events.
-CACHE, SHARED = 40_000, 0.4
+CACHE, SHARED = 48_000, 0.4
 
 
 @dataclass(frozen=True)
@@ -111,10 +117,11 @@ def _header(parts: Sequence[Part], title: str, flags: str) -> str:
         title=title, explanation="\n\n".join(texts), dtype=parts[0].layout.dtype, flags=flags
     )
     constants, decorator = text.rsplit("\n@numba", 1)
-    version = vectors.version("microkernels", "searches", "spread", "sheaves")
+    version = vectors.version("microkernels", "picks", "searches", "spread", "sheaves")
     return (
         f"{constants.rstrip()}\n\nfrom rheobase.kernels.microkernels import add_rows, add_taps, multiply\n"
-        "from rheobase.kernels.searches import find\n"
+        "from rheobase.kernels.picks import pick_out, put_back\n"
+        "from rheobase.kernels.searches import find, find_any\n"
         "from rheobase.kernels.sheaves import spread_sheaf\n"
         "from rheobase.kernels.spread import spread_rows\n\n"
         f"LANES = {vectors.BYTES} // np.dtype(F).itemsize\n"
@@ -164,6 +171,41 @@ def _adjoint_step(parts: Sequence[Part], by: int) -> str:
     return text
 
 
+def _open_gates(parts: Sequence[Part]) -> tuple[list[str], list[str], list[str]]:
+    """Statements that mark the neurons that derivatives get into, and list their columns (see `reached`)."""
+    opened: list[str] = []
+    ends: list[str] = []
+    columns: list[str] = []
+    for g, p in enumerate(parts):
+        assert p.adjoint is not None
+        assert p.incoming is not None
+        n = p.high - p.low
+        loop, starts = f"for k in range({n}):", [p.column + i * n for i in range(len(p.trace.inputs))]
+        ends.append(f"mark = marks[{p.low}:{p.high}]")
+        found = () if p.incoming.traces else gates(p.trace, p.adjoint)
+        if found:
+            opened += [
+                *p.bind(g),
+                f"mark, out = marks[{p.low}:{p.high}], out_all[depth + t, r, {p.low}:{p.high}]",
+                *(f"r_{name} = {r}[t, r]" for name, r in zip(p.layout.record, p.records(g), strict=True)),
+                *p.kept_rows(g),
+                loop,
+                *indented(gate_body(p.trace, found, p.layout, p.saved)),
+            ]
+            for state in p.states(g, "lam"):
+                ends += [f"lam = {state}[r]", loop, "    mark[k] = ONE if lam[k] != ZERO else mark[k]"]
+            ends.append("for t in range(high_step, min(high_step + delay, steps)):")
+            for a in starts:
+                own = [f"by = by_all[t % window, r, {a}:{a + n}]", loop]
+                ends += indented([*own, "    mark[k] = ONE if by[k] != ZERO else mark[k]"])
+        else:
+            ends += [loop, "    mark[k] = ONE"]
+        for a in starts:
+            columns += [loop, f"    if marks[{p.low} + k] != ZERO:"]
+            columns += [f"        listed[many] = {a} + k", "        many += 1"]
+    return opened or ["pass"], ends, columns
+
+
 def _forward_arguments(parts: Sequence[Part], around: Around) -> list[str]:
     args = ["current_all", "out_all"]
     args += ["weights_before"] if around.before else []
@@ -192,6 +234,11 @@ def samples_per_block(way: str, itemsize: int) -> int:
     return vectors.ROWS if way == "dense" else vectors.lanes(itemsize)
 
 
+def _columns(parts: Sequence[Part]) -> int:
+    """Inputs of all neurons together."""
+    return sum((p.high - p.low) * len(p.trace.inputs) for p in parts)
+
+
 def forward_source(parts: Sequence[Part], title: str, way: str, around: Around) -> str:
     """The forward kernel, "dense" or "taps".
 
@@ -205,11 +252,13 @@ def forward_source(parts: Sequence[Part], title: str, way: str, around: Around) 
     """
     work = work_names("forward", way, around)
     args = ", ".join([*_forward_arguments(parts, around), *CONNECTIONS[way], *work, *ENDS])
+    behind = behind_lagging(around) if way == "dense" else (BEHIND if around.behind else [], [])
     body = FORWARD[way].format(
         step=forward_step(parts, 5),
         current=indent(CURRENT_BEFORE if around.before else CURRENT, 5),
-        behind=indent(BEHIND if around.behind else [], 5),
-        columns=sum((p.high - p.low) * len(p.trace.inputs) for p in parts),
+        behind=indent(behind[0], 4 if way == "dense" else 5),
+        behind_last=indent(behind[1], 3),
+        columns=_columns(parts),
         cache=CACHE,
         shared=SHARED,
     )
@@ -221,7 +270,8 @@ def backward_source(parts: Sequence[Part], title: str, way: str, around: Around)
     """The backward kernel, "dense" or "taps".
 
     Arguments: the emissions; the derivatives by the currents `[T, B, M]`, to be filled, or a window of them
-    (step t is in row t % window) for at least as many steps as the longest delay and one; those by the
+    (step t is in row t % window, rows of whole vectors) for at least as many steps as the longest delay and
+    one; those by the
     emissions `[T, B, N]`; of the connection before, its inputs `[T, B, K]` and sums of the gradient
     `[parts, K + 1, padded M]`; of the one behind, the derivatives by its sums `[T, B, O]`, its weights
     `[O, padded N]`, and sums of the gradient `[parts, N + 1, padded O]`; sums of the gradient of the
@@ -232,10 +282,13 @@ def backward_source(parts: Sequence[Part], title: str, way: str, around: Around)
     """
     work = work_names("backward", way, around)
     args = ", ".join([*_backward_arguments(parts, around), *CONNECTIONS[way], *work, *ENDS])
-    given = [*(GIVEN if around.given else NOTHING), *(FROM_BEHIND if around.behind else [])]
     body = BACKWARD[way].format(
         step=_adjoint_step(parts, 5),
-        given=indent(given, 5),
+        given=indent(given(way, around), 5),
+        reached=indent(reached(*_open_gates(parts), around) if around.gated else [], 2),
+        columns=_columns(parts),
+        everyone=indent(SOME if around.gated else EVERYONE, 1),
+        put_back=indent(PUT_BACK if around.gated else [], 5),
         tally=indent(tallies(around), 5),
         tied=indent(tied(around), 3),
     )

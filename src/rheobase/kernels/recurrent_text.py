@@ -6,6 +6,7 @@ the currents come from; `behind` and `given`, the connection behind; `tally`, gr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from rheobase.kernels import vectors
@@ -13,6 +14,10 @@ from rheobase.kernels import vectors
 #: Steps for which rows are held at most whose share in a weight gradient is added up at once (see
 #: `rheobase.kernels.sheaves`).
 HELD = 8
+
+#: Share of the neurons up to which derivatives get into so few that the others are left out, and after how
+#: many steps each one looks whether they are more.
+FEW, LOOK = 0.8, 8
 
 #: Steps that a window of past values moves before it is copied back to the start of its buffer.
 SLACK = 64
@@ -29,15 +34,21 @@ class Around(NamedTuple):
     Attributes:
         before: Whether the currents are made from inputs, by a dense connection.
         behind: Whether a dense connection behind the neurons is run, too.
+        narrow: Whether that has so few outputs that its gradient is summed output by output, not event by
+            event (backward).
         given: Whether derivatives by what was emitted come in (backward).
         tally: Whether the gradient of the recurrent weights is summed (backward, "dense" only), and how: each
             event by itself, or those of several steps together. Empty if not.
+        gated: Whether there may be neurons that no derivative gets into (backward, "dense" only; see
+            `rheobase.kernels.gates`). They are left out.
     """
 
     before: bool = False
     behind: bool = False
+    narrow: bool = False
     given: bool = True
     tally: Literal["", "each", "together"] = ""
+    gated: bool = False
 
 
 class Sizes(NamedTuple):
@@ -81,28 +92,43 @@ def working_memory(
     elif forward:
         memory = {
             "y_rows": ("F", (4, width)),
-            "z_rows": ("F", (4, reach)),
-            "either_all": ("F", (reach,)),
             "found_rows": ("int32", (5, reach)),
             "counts_all": ("int64", (4,)),
         }
     else:
         memory = {
             "g_rows": ("F", (4, vectors.padded(n.size, n.itemsize))),
-            "everyone_all": ("int32", (n.columns,)),
+            "listed_all": ("int32", (n.columns,)),
         }
+    if around.gated:
+        row = vectors.padded(n.size, n.itemsize)  # another behind the last, since whole vectors are written
+        memory["marks_row"] = ("F", (row,))
+        memory["open_row"] = ("int32", (reach,))
+        memory["gathered_rows"] = ("F", (5, row))
+        memory["picked_rows"] = ("F", (n.columns + 1, row))
+        if around.behind:
+            memory["picked_behind_rows"] = ("F", (n.outputs + 1, row))
     if around.before:
         memory["active_row"] = ("int32", (vectors.padded(n.inputs, 4) + lanes,))
     if around.tally == "together":
         memory["sheaf_rows"] = ("int64", (2, vectors.PAIRS))
-        memory["words_row"] = ("int32", (reach,))
-    if around.behind or around.tally == "each":
+        memory["sheaf_before_rows"] = ("int64", (2, vectors.PAIRS))
+        memory["words_row"] = ("int32", (max(n.inputs, n.size) + 64,))
+    lists = lists_events(direction, way, around)
+    if lists or around.tally == "each":
         memory["firing_row"] = ("int32", (reach,))
-    if around.behind:
+    if lists:
         memory["sums_row"] = ("F", (vectors.padded(n.outputs, n.itemsize),))
+    elif around.behind and forward:
+        memory["sums_rows"] = ("F", (4, vectors.padded(n.outputs, n.itemsize)))
     if around.behind and not forward:
         memory["outputs_row"] = ("int32", (n.outputs,))
     return memory
+
+
+def lists_events(direction: str, way: str, around: Around) -> bool:
+    """Whether the connection behind, or its gradient, takes a sample's events one by one."""
+    return around.behind and not (way == "dense" if direction == "forward" else around.narrow)
 
 
 def work_names(direction: str, way: str, around: Around) -> list[str]:
@@ -117,33 +143,51 @@ def prologue(way: str, around: Around, *, forward: bool) -> list[str]:
         lines += ["inputs, active = current_all.shape[2], active_row[thread]"]
     if around.tally == "together":
         lines += ["sheaf, words, tied, held = sheaf_rows[thread], words_row[thread], 0, 0"]
-    if around.behind or around.tally == "each":
+        lines += ["sheaf_before = sheaf_before_rows[thread]"] if around.before else []
+    lists = lists_events("forward" if forward else "backward", way, around)
+    if lists or around.tally == "each":
         lines += ["firing = firing_row[thread]"]
     if around.behind:
-        lines += [f"outputs = {'' if forward else 'g_'}sums_all.shape[2]", "sums = sums_row[thread]"]
+        lines += [f"outputs = {'' if forward else 'g_'}sums_all.shape[2]"]
+    if lists or (around.behind and forward):
+        lines += [f"sums = sums_row{'' if lists else 's'}[thread]"]
     if around.behind and not forward:
         lines += ["all_outputs = outputs_row[thread]", "for k in range(outputs):", "    all_outputs[k] = k"]
+    if around.gated:
+        lines += ["marks, open = marks_row[thread, : g_rows.shape[2]], open_row[thread]"]
+    if around.behind and not forward and way == "dense":
+        source = "picked_behind_rows[thread]" if around.gated else "weights_behind"
+        lines += [f"from_outputs = {source}"]
     return lines
 
 
 def tallies(around: Around) -> list[str]:
-    """At step t of sample r, once `by` is known: each event's share in the weights' gradients."""
+    """At step t of sample r, once `by` is known: its share in the weights' gradients."""
+    together = around.tally == "together"
     lines = ["by = by_all[t % window, r]"] if around.before or around.tally == "each" else []
     if around.before:
-        lines += [*_ARRIVED, "spread_rows(active, count, x, by, tally_before[part])"]
         lines += ["total = tally_before[part, inputs]", "for k in range(columns):", "    total[k] += by[k]"]
+    if around.before and not together:
+        lines += [*_ARRIVED, "spread_rows(active, count, x, by, tally_before[part])"]
+    if around.before and together:
+        lines += ["sheaf_before[0, tied] = (t * batch + r) * inputs"]
+        lines += ["sheaf_before[1, tied] = (t % window * batch + r) * by_all.shape[2]"]
     if around.tally == "each":
         lines += [*_emitted("t - delay"), "spread_rows(firing, count, z, by, tally_weights[part])"]
-    if around.tally == "together":
+    if together:
         lines += [
             "sheaf[0, tied] = ((depth + t - delay) * batch + r) * size",
-            "sheaf[1, tied] = (t % window * batch + r) * columns",
+            "sheaf[1, tied] = (t % window * batch + r) * by_all.shape[2]",
             "tied += 1",
             f"if tied == {vectors.PAIRS}:",
-            f"    {_SPREAD}",
+            *indented(_spread(around)),
             "    tied = 0",
         ]
-    if around.behind:
+    if around.behind and around.narrow:
+        lines += ["g_sums, total = g_sums_all[t, r], tally_behind[part, outputs]"]
+        lines += ["for k in range(outputs):", "    total[k] += g_sums[k]"]
+        lines += ["spread_rows(all_outputs, outputs, g_sums, out_all[depth + t, r], tally_behind[part])"]
+    elif around.behind:
         lines += ["g_sums, total = g_sums_all[t, r], tally_behind[part, size]"]
         lines += ["for k in range(outputs):", "    sums[k] = g_sums[k]", "    total[k] += g_sums[k]"]
         lines += [*_emitted("t"), "spread_rows(firing, count, z, sums, tally_behind[part])"]
@@ -157,8 +201,17 @@ def tied(around: Around) -> list[str]:
     return [
         "held += 1",
         f"if held >= window - 1 or tied + high - low > {vectors.PAIRS} or t == low_step:",
-        f"    {_SPREAD}",
+        *indented(_spread(around)),
         "    tied, held = 0, 0",
+    ]
+
+
+def _spread(around: Around) -> list[str]:
+    """Add up the pairs of rows that are held."""
+    before = "spread_sheaf(current_all, by_all, sheaf_before, tied, words, inputs, tally_before[part])"
+    return [
+        "spread_sheaf(out_all, by_all, sheaf, tied, words, size, tally_weights[part])",
+        *([before] if around.before else []),
     ]
 
 
@@ -167,7 +220,6 @@ def _emitted(step: str) -> list[str]:
     return [f"z = out_all[depth + {step}, r]", "count = find(z, size, firing)"]
 
 
-_SPREAD = "spread_sheaf(out_all, by_all, sheaf, tied, words, size, tally_weights[part])"
 _ARRIVED = ["x = current_all[t, r]", "count = find(x, inputs, active)"]
 CURRENT = ["x = current_all[t * moving, r]", "for k in range(columns):", "    y[k] = x[k]"]
 CURRENT_BEFORE = [
@@ -177,6 +229,7 @@ CURRENT_BEFORE = [
     "    y[k] = bias[k]",
     "add_rows(active, count, x, weights_before, y)",
 ]
+#: The connection behind, way "taps": at step t of sample r.
 BEHIND = [
     *_emitted("t"),
     "bias = weights_behind[size]",
@@ -187,48 +240,130 @@ BEHIND = [
     "for k in range(outputs):",
     "    to[k] = sums[k]",
 ]
-GIVEN = ["given = g_out_all[t, r]", "for k in range(size):", "    g_all[k] = given[k]"]
-NOTHING = ["for k in range(size):", "    g_all[k] = ZERO"]
-FROM_BEHIND = ["add_rows(all_outputs, outputs, g_sums_all[t, r], weights_behind, g_all)"]
+
+
+def behind_lagging(around: Around) -> tuple[list[str], list[str]]:
+    """The connection behind, way "dense": once it is known who fired, when that arrives; then the last steps.
+
+    A block's samples are taken together.
+    """
+    if not around.behind:
+        return [], []
+    lines = [
+        "for r in range(first, last):",
+        "    bias, own = weights_behind[size], sums[r - first]",
+        "    for k in range(outputs):",
+        "        own[k] = bias[k]",
+        "multiply(arrived, first, last, together, rows, weights_behind, weights_behind.shape[1], sums)",
+        "for r in range(first, last):",
+        "    own, to = sums[r - first], sums_all[step, r]",
+        "    for k in range(outputs):",
+        "        to[k] = own[k]",
+    ]
+    return ["step = t - delay", "if step >= low_step:", *indented(lines)], [
+        "for step in range(max(high_step - delay, low_step), high_step):",
+        "    arrived = out_all[depth + step]",
+        "    rows = find_any(arrived, first, last, size, together)",
+        *indented(lines),
+    ]
+
+
+def given(way: str, around: Around) -> list[str]:
+    """Derivatives by what a sample's neurons emitted at step t, from outside: `g_all`."""
+    lines = ["given = g_out_all[t, r]", "for k in range(size):", "    g_all[k] = given[k]"]
+    if around.gated:
+        lines = [lines[0], "pick_out(given, marks, g_all)"]
+    if not around.given:
+        lines = ["for k in range(g_all.shape[0]):", "    g_all[k] = ZERO"]
+    weights = "from_outputs" if way == "dense" else "weights_behind"
+    more = [f"add_rows(all_outputs, outputs, g_sums_all[t, r], {weights}, g_all)"]
+    return [*lines, *(more if around.behind else [])]
+
+
+def indented(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def reached(gates: Sequence[str], ends: Sequence[str], columns: Sequence[str], around: Around) -> list[str]:
+    """Before a part's steps: which neurons derivatives get into; if they are few, the weights among them.
+
+    Args:
+        gates: Statements that mark neurons whose gate is open at step t of sample r.
+        ends: Those that mark neurons of sample r that have derivatives from behind the last step.
+        columns: Those that list the columns of all that are marked.
+        around: What runs along.
+    """
+    behind = ["for k in range(outputs):", "    pick_out(weights_behind[k], marks, from_outputs[k])"]
+    return [
+        "for k in range(marks.shape[0]):",
+        "    marks[k] = ZERO",
+        "for r in range(low, high):",
+        *indented(ends),
+        "for step in range(high_step - low_step):",
+        "    t = high_step - 1 - step",
+        "    for r in range(low, high):",
+        *indented(indented(gates)),
+        f"    if step % {LOOK} == 0 and find(marks, size, open) > {FEW} * size:",
+        "        break",
+        "count = find(marks, size, open)",
+        f"if count > {FEW} * size:",
+        "    for k in range(size):",
+        "        marks[k] = ONE",
+        "    count = size",
+        "width, many = (count + LANES - 1) // LANES * LANES, 0",
+        *columns,
+        # What is picked is written in whole vectors, into the row behind: rows are written in order.
+        "for i in range(many):",
+        "    pick_out(weights[listed[i]], marks, to_columns[listed[i]])",
+        *(behind if around.behind else []),
+    ]
+
+
+#: Before all parts: derivatives get into all neurons.
+EVERYONE = [
+    "gathered, to_columns, width, many = rows, weights, weights.shape[1], columns",
+    "for k in range(columns):",
+    "    listed[k] = k",
+]
+#: Or into some, whose weights are picked out for each part.
+SOME = ["gathered, to_columns = gathered_rows[thread], picked_rows[thread]"]
+
+#: A sample's derivatives by what was emitted, made for the neurons alone that derivatives get into.
+PUT_BACK = ["put_back(gathered[r - first], marks, g_all)"]
+
 
 FORWARD = {
     "dense": """\
     columns = {columns}
-    y_all, z_all, either = y_rows[thread], z_rows[thread], either_all[thread]
-    found, together, counts = found_rows[thread], found_rows[thread, 4], counts_all[thread]
+    y_all, found, counts = y_rows[thread], found_rows[thread], counts_all[thread]
+    together = found[4]
     for part in range(low_part, high_part):
         low, high = part * blocks // parts * 4, min((part + 1) * blocks // parts * 4, batch)
-        for t in range(low_step, high_step):
-            for first in range(low, high, 4):
-                last = min(first + 4, high)
-                for i in range(last - first, 4):
-                    for k in range(size):
-                        z_all[i, k] = ZERO
+        for first in range(low, high, 4):
+            last = min(first + 4, high)
+            for t in range(low_step, high_step):
                 for r in range(first, last):
-                    z = out_all[depth + t - delay, r]
                     y = y_all[r - first]
-                    row = z_all[r - first]
-                    for k in range(size):
-                        row[k] = z[k]
 {current}
-                for k in range(size):
-                    either[k] = abs(z_all[0, k]) + abs(z_all[1, k]) + abs(z_all[2, k]) + abs(z_all[3, k])
-                rows = find(either, size, together)
+                arrived = out_all[depth + t - delay]
+                rows = find_any(arrived, first, last, size, together)
                 alone = False
                 if weights.size * weights.itemsize <= {cache}:
                     events = 0
                     for i in range(last - first):
-                        counts[i] = find(z_all[i], size, found[i])
+                        counts[i] = find(arrived[first + i], size, found[i])
                         events += counts[i]
                     alone = rows > {shared} * events
                 if alone:
                     for i in range(last - first):
-                        add_rows(found[i], counts[i], z_all[i], weights, y_all[i])
+                        add_rows(found[i], counts[i], arrived[first + i], weights, y_all[i])
                 else:
-                    multiply(z_all, 0, last - first, together, rows, weights, y_all)
+                    multiply(arrived, first, last, together, rows, weights, weights.shape[1], y_all)
+{behind}\
                 for r in range(first, last):
                     y = y_all[r - first]
-{step}{behind}""",
+{step}\
+{behind_last}""",
     "taps": """\
     columns = {columns}
     past, pulled, y = past_all[thread], pulled_all[thread], row_all[thread]
@@ -267,26 +402,28 @@ FORWARD = {
 
 BACKWARD = {
     "dense": """\
-    steps, window, columns = out_all.shape[0] - depth, by_all.shape[0], by_all.shape[2]
-    rows, everyone = g_rows[thread], everyone_all[thread]
-    for k in range(columns):
-        everyone[k] = k
+    steps, window, columns = out_all.shape[0] - depth, by_all.shape[0], {columns}
+    rows, listed = g_rows[thread], listed_all[thread]
+{everyone}\
     for part in range(low_part, high_part):
         low, high = part * blocks // parts * 4, min((part + 1) * blocks // parts * 4, batch)
+{reached}\
         for step in range(high_step - low_step):
             t = high_step - 1 - step
             for first in range(low, high, 4):
                 last = min(first + 4, high)
                 for r in range(first, last):
-                    g_all = rows[r - first]
+                    g_all = gathered[r - first]
 {given}
                 if t + delay < steps:
-                    multiply(by_all[(t + delay) % window], first, last, everyone, columns, weights, rows)
+                    later = by_all[(t + delay) % window]
+                    multiply(later, first, last, listed, many, to_columns, width, gathered)
                 for r in range(first, last):
                     g_all = rows[r - first]
+{put_back}\
 {step}{tally}{tied}""",
     "taps": """\
-    steps, window, columns = out_all.shape[0] - depth, by_all.shape[0], by_all.shape[2]
+    steps, window, columns = out_all.shape[0] - depth, by_all.shape[0], {columns}
     past, pulled, g_all = past_all[thread], pulled_all[thread], row_all[thread]
     move = past.shape[0] // (columns * LANES) - longest
     for part in range(low_part, high_part):

@@ -1,6 +1,7 @@
 """What of a row is not zero, searched in whole vectors.
 
 find        indices of the values that are not zero
+find_any    those at which any of a few rows is not
 pick        the same and the values, as entries of a list
 something   whether any of a few vectors holds one
 keep        copy a few values, and say whether one is not zero
@@ -9,7 +10,7 @@ keep        copy a few values, and say whether one is not zero
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -33,21 +34,43 @@ def find(typing: Any, row: Any, size: Any, found: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         e = Emit(context, builder, row.dtype)
-        indices = e.array(found, args[2]).data
-
-        def put(vector: Any, mask: Any, first: Any, count: Any) -> Any:
-            at = builder.gep(indices, [count])
-            if not WIDE:
-                return _each(
-                    e, mask, lambda lane, n: builder.store(builder.add(first, lane), builder.gep(at, [n]))
-                )
-            packed = _together(e, _numbered(e, first), "i32", mask)
-            builder.store(packed, builder.bitcast(at, packed.type.as_pointer()), align=4)
-            return _how_many(e, mask)
-
-        return _search(e, e.array(row, args[0]).data, args[1], put)
+        return _list(e, [e.array(row, args[0]).data], args[1], e.array(found, args[2]).data)
 
     return types.intp(row, types.intp, found), generate
+
+
+@intrinsic
+def find_any(typing: Any, rows: Any, low: Any, high: Any, size: Any, found: Any) -> Any:
+    """The same of places at which any of `rows` `[B, size]` from `low` to `high`, at most `ROWS`, is not."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        e = Emit(context, builder, rows.dtype)
+        last = builder.sub(args[2], int64(1))
+        sources = []
+        for i in range(ROWS):
+            own = builder.add(args[1], int64(i))  # where there are fewer, the last stands for those that lack
+            r = builder.select(builder.icmp_signed("<", own, last), own, last)
+            sources.append(e.pointer(rows, args[0], r, int64(0)))
+        return _list(e, sources, args[3], e.array(found, args[4]).data)
+
+    return types.intp(rows, types.intp, types.intp, types.intp, found), generate
+
+
+def _list(e: Emit, sources: Sequence[Any], size: Any, indices: Any) -> Any:
+    """Indices into the int32 numbers from an address on; how many."""
+    builder = e.builder
+
+    def put(vector: Any, mask: Any, first: Any, count: Any) -> Any:
+        at = builder.gep(indices, [count])
+        if not WIDE:
+            return _each(
+                e, mask, lambda lane, n: builder.store(builder.add(first, lane), builder.gep(at, [n]))
+            )
+        packed = _together(e, _numbered(e, first), "i32", mask)
+        builder.store(packed, builder.bitcast(at, packed.type.as_pointer()), align=4)
+        return _how_many(e, mask)
+
+    return _search(e, sources, size, put)
 
 
 @intrinsic
@@ -76,31 +99,31 @@ def pick(typing: Any, row: Any, first: Any, size: Any, listed: Any, to: Any) -> 
             entries.write_all(e, entries.pointer(e, target, count), index, values)
             return _how_many(e, mask)
 
-        return _search(e, builder.gep(e.array(row, args[0]).data, [args[1]]), args[2], put)
+        return _search(e, [builder.gep(e.array(row, args[0]).data, [args[1]])], args[2], put)
 
     return types.intp(row, types.intp, types.intp, listed, types.intp), generate
 
 
-def _search(e: Emit, source: Any, size: Any, put: Callable[[Any, Any, Any, Any], Any]) -> Any:
-    """How many of the `size` numbers from an address on are not zero.
+def _search(e: Emit, sources: Sequence[Any], size: Any, put: Callable[[Any, Any, Any, Any], Any]) -> Any:
+    """At how many of `size` places a number is not zero, in any of the rows that start at these addresses.
 
     Args:
         e: Where code goes.
-        source, size: The numbers.
-        put: What is done with a vector of them, the mask of its lanes that are not zero, the index of its
-            first lane and how many were not zero before; returns how many of these are not.
+        sources, size: The rows.
+        put: What is done with a vector of the first, the mask of lanes that are not zero in any, the index
+            of its first lane and how many were not zero before; returns how many of these are not.
     """
     builder = e.builder
     count = cgutils.alloca_once_value(builder, int64(0))
-    zeros = ir.Constant(e.vector, None)
     blocks = builder.udiv(builder.add(size, int64(e.lanes - 1)), int64(e.lanes))
     with cgutils.for_range(builder, blocks) as loop:
         first = builder.mul(loop.index, int64(e.lanes))
         left = builder.trunc(builder.sub(size, first), ir.IntType(32))
         lane = ir.Constant(ir.VectorType(ir.IntType(32), e.lanes), list(range(e.lanes)))
         inside = builder.icmp_signed("<", lane, splat(builder, left, e.lanes))
-        vector = e.load_some(builder.gep(source, [first]), inside)
-        mask = builder.fcmp_unordered("!=", vector, zeros)
+        values = [e.load_some(builder.gep(source, [first]), inside) for source in sources]
+        differ = [builder.fcmp_unordered("!=", v, e.zeros) for v in values]
+        vector, mask = values[0], functools.reduce(builder.or_, differ)
         before = builder.load(count)
         more = put(vector, mask, builder.trunc(first, ir.IntType(32)), before)
         builder.store(builder.add(before, more), count)

@@ -183,9 +183,7 @@ def adjoint_body(
     A neuron with several inputs has `in_<name>` and `by_in_<name>` for each (see `slices_of`).
     """
     body = Body(t, layout)
-    available = {n: f"kept{i}" for i, n in enumerate(saved)}
-    available |= {t.new_states[name]: f"r_{name}" for name in layout.record}
-    available |= {t.emitted: "out"}
+    available = _available(t, layout, saved)
     if incoming.keeps_current or layout.constant:
         available |= {t.inputs[name]: piece for name, piece in slices_of(t).items()}
     live = _load_available(body, adj.roots(), available)
@@ -211,6 +209,25 @@ def adjoint_body(
         value = body.ref(adj.states[name]) if name in adj.states else "ZERO"
         body.lines.append(f"lam_{name}[k] = {value}")
     return body.lines, read
+
+
+def gate_body(t: Trace, gates: Sequence[int], layout: Layout, saved: Sequence[int]) -> list[str]:
+    """Of one column at one step: `mark` is 1 where a gate is open (see `rheobase.kernels.gates`).
+
+    From what was kept, as `adjoint_body`.
+    """
+    body = Body(t, layout)
+    live = _load_available(body, gates, _available(t, layout, saved))
+    body.emit(live)
+    opened = " or ".join(f"{body.ref(n)} != ZERO" for n in gates)
+    body.lines.append(f"mark[k] = ONE if {opened} else mark[k]")
+    return body.lines
+
+
+def _available(t: Trace, layout: Layout, saved: Sequence[int]) -> dict[int, str]:
+    """Arrays of what is at hand of the step: what was kept, recorded and emitted."""
+    found = {n: f"kept{i}" for i, n in enumerate(saved)}
+    return found | {t.new_states[name]: f"r_{name}" for name in layout.record} | {t.emitted: "out"}
 
 
 def _load_available(body: Body, roots: Sequence[int], available: dict[int, str]) -> list[int]:

@@ -50,7 +50,8 @@ def _spread(width: int) -> Any:
     return spread
 
 
-_spread8, _spread4, _spread2, _spread1 = (_spread(width) for width in (WIDE, 4, 2, 1))
+_spread1, _spread2, _spread3, _spread4 = (_spread(width) for width in range(1, 5))
+_spread5, _spread6, _spread7, _spread8 = (_spread(width) for width in range(5, WIDE + 1))
 
 
 @compiled
@@ -61,11 +62,18 @@ def spread_rows(found: Any, count: int, values: Any, row: Any, out: Any) -> None
     while out.shape[1] - column >= WIDE * step:
         _spread8(found, count, values, row, column, out)
         column += WIDE * step
-    if out.shape[1] - column >= 4 * step:
-        _spread4(found, count, values, row, column, out)
-        column += 4 * step
-    if out.shape[1] - column >= 2 * step:
-        _spread2(found, count, values, row, column, out)
-        column += 2 * step
-    if column < out.shape[1]:
+    left = (out.shape[1] - column) // step
+    if left == 1:
         _spread1(found, count, values, row, column, out)
+    elif left == 2:
+        _spread2(found, count, values, row, column, out)
+    elif left == 3:
+        _spread3(found, count, values, row, column, out)
+    elif left == 4:
+        _spread4(found, count, values, row, column, out)
+    elif left == 5:
+        _spread5(found, count, values, row, column, out)
+    elif left == 6:
+        _spread6(found, count, values, row, column, out)
+    elif left == 7:
+        _spread7(found, count, values, row, column, out)
