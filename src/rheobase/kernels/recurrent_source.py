@@ -52,6 +52,7 @@ from rheobase.kernels.source import (
     gate_body,
     indent,
     slices_of,
+    start_body,
 )
 from rheobase.kernels.trace import Trace
 
@@ -103,12 +104,19 @@ class Part:
         """Arguments: the arrays of what is kept."""
         return [f"kept{g}_{i}" for i in range(len({array for array, _ in self.places}))]
 
-    def kept_rows(self, g: int) -> list[str]:
+    def kept_rows(self, g: int, step: str = "t - low_step") -> list[str]:
         """What `forward_body` and `adjoint_body` call a step's rows of them."""
         return [
-            f"kept{i} = kept{g}_{array}[t - low_step{f' + {later}' if later else ''}, r]"
+            f"kept{i} = kept{g}_{array}[{step}{f' + {later}' if later else ''}, r]"
             for i, (array, later) in enumerate(self.places)
         ]
+
+    @property
+    def there(self) -> tuple[int, ...]:
+        """Saved nodes that the step before has kept already, as what it made of its new states."""
+        shared = {array for array, later in self.places if later}
+        places = zip(self.saved, self.places, strict=True)
+        return tuple(n for n, (array, later) in places if array in shared and not later)
 
 
 def _header(parts: Sequence[Part], title: str, flags: str) -> str:
@@ -143,8 +151,24 @@ def forward_step(parts: Sequence[Part], by: int) -> str:
             *p.kept_rows(g),
             f"for k in range({p.high - p.low}):",
         ]
-        text += indent(slices, by) + indent(forward_body(p.trace, p.layout, p.saved), by + 1)
+        text += indent(slices, by) + indent(forward_body(p.trace, p.layout, p.saved, p.there), by + 1)
     return text
+
+
+def _forward_start(parts: Sequence[Part]) -> list[str]:
+    """Before the first step of a block: what of it no step before has kept."""
+    lines = []
+    for g, p in enumerate(parts):
+        if p.there:
+            lines += [
+                "for r in range(first, last):",
+                *indented(p.bind(g)),
+                *(f"    s_{n} = {s}[r]" for n, s in zip(p.trace.states, p.states(g, "s"), strict=True)),
+                *indented(p.kept_rows(g, "0")),
+                f"    for k in range({p.high - p.low}):",
+                *indented(indented(start_body(p.trace, p.layout, p.saved, p.there))),
+            ]
+    return lines
 
 
 def _adjoint_step(parts: Sequence[Part], by: int) -> str:
@@ -258,6 +282,7 @@ def forward_source(parts: Sequence[Part], title: str, way: str, around: Around) 
         current=indent(CURRENT_BEFORE if around.before else CURRENT, 5),
         behind=indent(behind[0], 4 if way == "dense" else 5),
         behind_last=indent(behind[1], 3),
+        start=indent(_forward_start(parts), 3),
         columns=_columns(parts),
         cache=CACHE,
         shared=SHARED,

@@ -341,6 +341,7 @@ FORWARD = {
         low, high = part * blocks // parts * 4, min((part + 1) * blocks // parts * 4, batch)
         for first in range(low, high, 4):
             last = min(first + 4, high)
+{start}\
             for t in range(low_step, high_step):
                 for r in range(first, last):
                     y = y_all[r - first]
@@ -372,6 +373,7 @@ FORWARD = {
         low, high = part * blocks // parts * LANES, min((part + 1) * blocks // parts * LANES, batch)
         for first in range(low, high, LANES):
             last = min(first + LANES, high)
+{start}\
             for d in range(longest):
                 for r in range(first, last):
                     z = out_all[depth + low_step - longest + d, r]

@@ -142,21 +142,35 @@ def _formula(t: Trace, n: int) -> str:
     return f"{node.op}({', '.join(args)})"
 
 
-def forward_body(t: Trace, layout: Layout, saved: Sequence[int]) -> list[str]:
+def forward_body(
+    t: Trace, layout: Layout, saved: Sequence[int], there: Collection[int] = ()
+) -> list[str]:
     """One step of one column: from `s_<state>` and `current` to `out`, records, `kept<i>`, `s_<state>`.
 
-    A neuron with several inputs reads `in_<name>` for each instead of `current` (see `slices_of`).
+    A neuron with several inputs reads `in_<name>` for each instead of `current` (see `slices_of`). Saved
+    nodes that are `there` have been kept before.
     """
     body = Body(t, layout)
     for name, n in t.states.items():
         body.load(n, f"{name}_old", f"s_{name}[k]")
     for name, piece in slices_of(t).items():
         body.load(t.inputs[name], "inp" if piece == "current" else f"inp_{name}", f"{piece}[k]")
-    body.emit(t.live([*t.new_states.values(), t.emitted, *saved]))
+    fresh = {i: n for i, n in enumerate(saved) if n not in there}
+    body.emit(t.live([*t.new_states.values(), t.emitted, *fresh.values()]))
     body.lines.append(f"out[k] = {body.ref(t.emitted)}")
     body.lines += [f"r_{name}[k] = {body.ref(t.new_states[name])}" for name in layout.record]
-    body.lines += [f"kept{i}[k] = {body.ref(n)}" for i, n in enumerate(saved)]
+    body.lines += [f"kept{i}[k] = {body.ref(n)}" for i, n in fresh.items()]
     body.lines += [f"s_{name}[k] = {body.ref(n)}" for name, n in t.new_states.items()]
+    return body.lines
+
+
+def start_body(t: Trace, layout: Layout, saved: Sequence[int], there: Collection[int]) -> list[str]:
+    """Before the first step: saved nodes that are made of the states alone, to `kept<i>`."""
+    body = Body(t, layout)
+    for name, n in t.states.items():
+        body.load(n, f"{name}_old", f"s_{name}[k]")
+    body.emit(t.live(list(there)))
+    body.lines += [f"kept{i}[k] = {body.ref(n)}" for i, n in enumerate(saved) if n in there]
     return body.lines
 
 
