@@ -104,10 +104,10 @@ class Part:
         """Arguments: the arrays of what is kept."""
         return [f"kept{g}_{i}" for i in range(len({array for array, _ in self.places}))]
 
-    def kept_rows(self, g: int, step: str = "t - low_step") -> list[str]:
+    def kept_rows(self, g: int) -> list[str]:
         """What `forward_body` and `adjoint_body` call a step's rows of them."""
         return [
-            f"kept{i} = kept{g}_{array}[{step}{f' + {later}' if later else ''}, r]"
+            f"kept{i} = kept{g}_{array}[t - low_step{f' + {later}' if later else ''}, r]"
             for i, (array, later) in enumerate(self.places)
         ]
 
@@ -164,7 +164,13 @@ def _forward_start(parts: Sequence[Part]) -> list[str]:
                 "for r in range(first, last):",
                 *indented(p.bind(g)),
                 *(f"    s_{n} = {s}[r]" for n, s in zip(p.trace.states, p.states(g, "s"), strict=True)),
-                *indented(p.kept_rows(g, "0")),
+                *indented(
+                    [
+                        f"kept{i} = kept{g}_{array}[0, r]"
+                        for i, (array, _) in enumerate(p.places)
+                        if p.saved[i] in p.there
+                    ]
+                ),
                 f"    for k in range({p.high - p.low}):",
                 *indented(indented(start_body(p.trace, p.layout, p.saved, p.there))),
             ]

@@ -142,9 +142,7 @@ def _formula(t: Trace, n: int) -> str:
     return f"{node.op}({', '.join(args)})"
 
 
-def forward_body(
-    t: Trace, layout: Layout, saved: Sequence[int], there: Collection[int] = ()
-) -> list[str]:
+def forward_body(t: Trace, layout: Layout, saved: Sequence[int], there: Collection[int] = ()) -> list[str]:
     """One step of one column: from `s_<state>` and `current` to `out`, records, `kept<i>`, `s_<state>`.
 
     A neuron with several inputs reads `in_<name>` for each instead of `current` (see `slices_of`). Saved
