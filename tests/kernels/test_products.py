@@ -110,7 +110,10 @@ def test_panels(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
         ((4, 784, 1000), 0.2, torch.float32, False),  # too few rows to turn the weights for
         ((4000, 784, 1000), 0.01, torch.float32, False),  # the work of `events`
         ((4000, 784, 1000), 0.2, torch.float32, True),
-        ((4000, 784, 400), 0.2, torch.float32, False),  # panels for few threads
+        ((4000, 784, 400), 0.2, torch.float32, False),
+        ((128, 784, 100), 0.2, torch.float32, True),
+        ((40, 784, 100), 0.2, torch.float32, False),  # too little work
+        ((400, 784, 90), 0.2, torch.float32, False),
         ((128, 784, 10), 0.2, torch.float32, False),
     ],
 )

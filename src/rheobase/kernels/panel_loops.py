@@ -73,28 +73,31 @@ def multiply(
     start: Array,  # shape: [N]
     out: Array,  # shape: [M, N]
     panel_of: Array,  # shape: [threads, depth, columns]
-    sums_of: Array,  # shape: [threads, M + 1, columns], the last row for what sums start from
+    sums_of: Array,  # shape: [threads, rows of a group + 1, columns], the last for what sums start from
+    groups: int,
     thread: int,
     low: int,
     high: int,
 ) -> None:
-    """Columns of `out`, a panel at a time."""
+    """Columns of `out`, a panel at a time, for one of the groups of rows."""
     panel, sums = panel_of[thread], sums_of[thread]
     depth, width = panel.shape
     outputs, inputs = weight.shape
     blocks, rows = counts.shape
+    last = sums.shape[0] - 1
     for task in range(low, high):
-        first = task * width
+        first, group = task // groups * width, task % groups
+        begin, end = group * rows // groups, (group + 1) * rows // groups
         columns = min(width, outputs - first)
         for j in range(width):
-            sums[rows, j] = start[first + j] if j < columns else 0
+            sums[last, j] = start[first + j] if j < columns else 0
         for block in range(blocks):
-            k, at = block * depth, block * rows * depth
+            k, at = block * depth, (block * rows + begin) * depth
             transpose(weight, first, columns, k, min(depth, inputs - k), panel, 0, 0)
-            before, step = (0, width) if block > 0 else (rows * width, 0)
-            sum_lists(listed, counts[block], at, depth, panel, sums, before, step, 0)
-        for m in range(rows):
-            source, target = sums[m], out[m, first : first + columns]
+            before, step = (0, width) if block > 0 else (last * width, 0)
+            sum_lists(listed, counts[block, begin:end], at, depth, panel, sums, before, step, 0)
+        for m in range(begin, end):
+            source, target = sums[m - begin], out[m, first : first + columns]
             for j in range(columns):
                 target[j] = source[j]
 
@@ -108,11 +111,12 @@ def weight_gradient(
     total: Array,  # shape: [N]
     panel_of: Array,  # shape: [threads, depth, columns]
     sums_of: Array,  # shape: [threads, lanes or whole vectors of K, and one row of zeros, columns]
+    groups: int,
     thread: int,
     low: int,
     high: int,
 ) -> None:
-    """Rows of `out`, a panel of the gradient at a time, and the gradient's sum over its rows.
+    """Rows of `out`, a panel of the gradient at a time, for one of the groups of K; and its sum over rows.
 
     Where there is one block, sums of no more than a vector's worth of columns need to be kept.
     """
@@ -120,22 +124,27 @@ def weight_gradient(
     depth, width = panel.shape
     blocks, inputs = counts.shape
     kept, lanes, rows = sums.shape[0] - 1, BYTES // gradient.itemsize, gradient.shape[0]
+    vectors = (inputs + lanes - 1) // lanes
     for j in range(width):
         sums[kept, j] = 0
     for task in range(low, high):
-        first = task * width
+        first, group = task // groups * width, task % groups
+        begin, end = group * vectors // groups * lanes, (group + 1) * vectors // groups * lanes
         columns = min(width, out.shape[0] - first)
         over_rows = total[first : first + columns]
-        for j in range(columns):
-            over_rows[j] = 0
+        if group == 0:
+            for j in range(columns):
+                over_rows[j] = 0
         for block in range(blocks):
             for m in range(block * depth, min((block + 1) * depth, rows)):
                 source, target = gradient[m, first : first + columns], panel[m - block * depth]
                 for j in range(columns):
                     target[j] = source[j]
-                    over_rows[j] += source[j]
-            k = 0
-            while k < inputs:
+                if group == 0:
+                    for j in range(columns):
+                        over_rows[j] += source[j]
+            k = begin
+            while k < min(end, inputs):
                 some, to = min(lanes, inputs - k), k % kept
                 at = (block * inputs + k) * depth
                 before, step = (to * width, width) if block > 0 else (kept * width, 0)

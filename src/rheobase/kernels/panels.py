@@ -7,7 +7,8 @@ before the next (`rheobase.kernels.panel_sums`). The weight gradient goes the ot
 of a panel of the gradient are summed over the samples that are not zero, and the sums are turned over on
 their way out. What is not zero is listed once for all panels.
 
-Sums are made as in `events`, in ascending order, whatever the panels; threads share the panels.
+Sums are made as in `events`, in ascending order, whatever the panels. Threads share panels, or groups of rows
+(of inputs, for the gradient) where panels are few.
 
 Measured on one core of an AMD Zen 4 (ms of processor time; 128 x 784 by 784 x 1000, and its weight gradient
 with the gradient's sum over rows). Most of it is loads: five for every four vectors that are added.
@@ -17,8 +18,8 @@ with the gradient's sum over rows). Most of it is loads: five for every four vec
     g^T x, here    0.21  0.30  0.65  1.0   1.4   1.9    (oneDNN 1.9)
 
 Likewise with 16 to 512 rows, 128 to 2000 outputs and in double precision: a dense product is as fast from
-about 0.6 on; `events` and `outer` take one and a half times to six times as long. More rows are taken in
-chunks, where many panels share what that costs:
+about 0.6 on; `events` and `outer` take one to six times as long. 128 x 784 by 784 x 100, at 0.19: 0.11 and
+0.13 (MKL 0.23 and 0.21). More rows are taken in chunks:
 
     3200 x 1000 by 1000 x 1000   x W^T  here  events  oneDNN   g^T x  here  outer  oneDNN
     0.1                                 19    21      62              23    28     65
@@ -29,7 +30,7 @@ chunks, where many panels share what that costs:
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -44,12 +45,14 @@ from rheobase.kernels.workspace import empty
 
 DENSEST = 0.5  # share of values that are not zero, above which a dense product may be as fast
 ROWS = 16  # of x: fewer do not pay for turning the weights
-LARGE = 1 << 18  # weights below which a dense product takes too little time to be worth a look
-FEWEST = 128  # outputs below which panels are few and narrow
+LARGE = 1 << 22  # multiplications below which a dense product takes too little time to be worth a look
+FEWEST = 96  # outputs below which a dense product may be as fast
 CHUNK = 512  # rows at a time, whose lists and sums a second-level cache has room for
-BROAD = 512  # outputs from which more rows are taken as well: threads share panels, in `events` rows
-THINNEST = 0.1  # share of values that are not zero, from which more rows are
+BROAD = 512  # outputs from which more rows are taken as well, in chunks (fewer are `events`' work),
+THINNEST = 0.1  # and the share of values that are not zero from which they are
 SAMPLED = 8  # rows of a chunk looked at to estimate the density; of more, as many as `events` does
+TASKS = 8  # of a product, for threads to share: where panels are fewer, rows are taken in groups
+GROUP = 64  # rows of a group at least
 WIDEST = 4  # vectors of outputs of a panel, of which a sum's stay in registers (`panel_sums`)
 DEPTH = 160  # rows of a panel at the most: it then lies mostly in the first-level cache
 
@@ -59,7 +62,7 @@ def worth_listing(x: Tensor, outputs: int, known: events.Shares | None = None) -
     if x.device.type != "cpu" or x.dtype not in events.BITS:
         return False
     (rows, inputs), many = x.shape, x.shape[0] > CHUNK
-    if rows < ROWS or inputs * outputs < LARGE or outputs < (BROAD if many else FEWEST):
+    if rows < ROWS or outputs < (BROAD if many else FEWEST) or rows * inputs * outputs < LARGE:
         return False
     share = events.share_of_events(x, events.SAMPLED if many else SAMPLED, known)
     return (THINNEST if many else 0.0) <= share < DENSEST
@@ -82,7 +85,7 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Ten
         listed, counts, *work = calls.room.addresses(memory)
         calls.listing.run([x.data_ptr() + first * inputs * size, listed, counts])
         given = [weight.data_ptr(), start.data_ptr(), out.data_ptr() + first * outputs * size]
-        calls.adding.run([listed, counts, *given, *work])
+        calls.adding.run([listed, counts, *given, *work, calls.groups])
     return out
 
 
@@ -110,7 +113,7 @@ def _part_of_gradient(gradient: Tensor, x: Tensor, first: int, rows: int) -> tup
     listed, counts, square, *work = calls.room.addresses(memory)
     calls.listing.run([x.data_ptr() + first * inputs * size, listed, counts, square])
     given = [gradient.data_ptr() + first * outputs * size, out.data_ptr(), total.data_ptr()]
-    calls.adding.run([listed, counts, *given, *work])
+    calls.adding.run([listed, counts, *given, *work, calls.groups])
     return out, total
 
 
@@ -146,6 +149,15 @@ class _Shape(NamedTuple):
     def panels(self) -> int:
         return -(-self.outputs // self.width)
 
+    def groups(self, lists: int) -> int:
+        """Of lists, all of which a panel is used for."""
+        return max(min(-(-TASKS // self.panels), lists // GROUP), 1)
+
+    def bind(self, function: str, forms: Sequence[Form], groups: int) -> Bound:
+        """What adds up: lists, arrays, what a thread works in, and the number of groups."""
+        tasks = self.panels * groups
+        return Bound(_kernel(function), [*forms, None], tasks, self.rows * self.inputs * tasks)
+
     def form(self, *shape: int) -> Form:
         return Form(self.dtype, shape)
 
@@ -164,34 +176,34 @@ class _Calls(NamedTuple):
     room: Room
     listing: Bound
     adding: Bound
+    groups: int
 
 
 @functools.lru_cache(maxsize=256)
 def _multiplication(s: _Shape) -> _Calls:
     depth, lists = s.lists(s.rows, s.inputs)
-    work = [s.form(s.threads, depth, s.width), s.form(s.threads, s.rows + 1, s.width)]
+    groups = s.groups(s.rows)
+    kept = -(-s.rows // groups) + 1
+    work = [s.form(s.threads, depth, s.width), s.form(s.threads, kept, s.width)]
     given = [s.form(s.outputs, s.inputs), s.form(s.outputs), s.form(s.rows, s.outputs)]
-    x = s.form(s.rows, s.inputs)
-    return _Calls(
-        Room([*lists, *work], s.dtype),
-        Bound(_kernel("list_rows"), [x, *lists], s.rows, s.rows * s.inputs),
-        Bound(_kernel("multiply"), [*lists, *given, *work], s.panels, s.rows * s.inputs * s.panels),
-    )
+    listing = Bound(_kernel("list_rows"), [s.form(s.rows, s.inputs), *lists], s.rows, s.rows * s.inputs)
+    adding = s.bind("multiply", [*lists, *given, *work], groups)
+    return _Calls(Room([*lists, *work], s.dtype), listing, adding, groups)
 
 
 @functools.lru_cache(maxsize=256)
 def _gradient(s: _Shape) -> _Calls:
     depth, lists = s.lists(s.inputs, s.rows)
+    groups = s.groups(s.inputs)
+    vectors = -(-s.inputs // s.lanes)
     square = s.form(s.threads, s.lanes, s.rows)
-    kept = s.lanes if depth >= s.rows else padded(s.inputs, s.dtype.itemsize)
-    work = [s.form(s.threads, depth, s.width), s.form(s.threads, kept + 1, s.width)]
+    kept = (1 if depth >= s.rows else vectors) * s.lanes + 1
+    work = [s.form(s.threads, depth, s.width), s.form(s.threads, kept, s.width)]
     given = [s.form(s.rows, s.outputs), s.form(s.outputs, s.inputs), s.form(s.outputs)]
-    x = s.form(s.rows, s.inputs)
-    return _Calls(
-        Room([*lists, square, *work], s.dtype),
-        Bound(_kernel("list_columns"), [x, *lists, square], -(-s.inputs // s.lanes), s.rows * s.inputs),
-        Bound(_kernel("weight_gradient"), [*lists, *given, *work], s.panels, s.rows * s.inputs * s.panels),
-    )
+    forms = [s.form(s.rows, s.inputs), *lists, square]
+    listing = Bound(_kernel("list_columns"), forms, vectors, s.rows * s.inputs)
+    adding = s.bind("weight_gradient", [*lists, *given, *work], groups)
+    return _Calls(Room([*lists, square, *work], s.dtype), listing, adding, groups)
 
 
 @functools.cache
