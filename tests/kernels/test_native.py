@@ -117,6 +117,11 @@ def test_loading_needs_no_numba() -> None:
         "from rheobase.neurons.lif import LIF; "
         "x = torch.ones(3, 1, 2, requires_grad=True); "
         "sequence(LIF(tau_m=7.0), x, backend='numba').output.sum().backward(); "
+        "import rheobase as rb; from rheobase.kernels.constant import Constant; "
+        "from rheobase.coding.losses import CrossEntropySum; "
+        "net = rb.Network(a=rb.Dense(60, 70), b=rb.Neurons(LIF()), c=rb.Dense(70, 3), d=rb.Neurons(LIF())); "
+        "v = net(Constant(torch.rand(128, 60) * (torch.rand(128, 60) < 0.2), 30), record=['d.v'])['d.v']; "
+        "CrossEntropySum()(v, torch.zeros(128, dtype=torch.int64)).backward(); "
         "print('numba' in sys.modules)"
     )
     environment = {**os.environ, "RHEOBASE_CACHE": str(cache.kernel_folder().parent)}

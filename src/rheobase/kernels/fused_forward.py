@@ -86,8 +86,9 @@ def _looked_up(pair: Pair) -> list[str]:
     outs, groups = range(pair.sums), pair.width // GROUP
     return [
         f"many = len(work) // (steps * {pair.sums * pair.lanes})",
-        "for first in range(low, high, many):",
-        "    last = min(first + many, high)",
+        "last = low",
+        "while last < high:",  # `range` with a step that is no constant may raise: that would take Numba
+        "    first, last = last, min(last + many, high)",
         f"    for i in range((last - first) * steps * {pair.sums}):",
         "        store(zero, work, i)",
         "    for block in range(blocks):",
