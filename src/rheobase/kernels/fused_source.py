@@ -120,6 +120,7 @@ class Pair:
         if not self.layout.constant:
             by = self.lanes * i
             body.lines.append(f"current_{i} = fetch(current_all, t * rows * columns + a + {by}, left - {by})")
+            body.lines.append(f"prefetch(current_all, (t * rows + 1) * columns + a + {by})")
         body.names |= {n: f"s_{name}_{i}" for name, n in t.states.items()}
         body.names |= dict.fromkeys(t.inputs.values(), f"current_{i}")
         for n in self.carried:

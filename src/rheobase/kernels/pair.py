@@ -25,10 +25,11 @@ from rheobase.kernels.fused_source import VECTORS, Pair
 from rheobase.kernels.passes import NAMES, Grid, addresses, coefficient_forms, reduce_to
 from rheobase.kernels.program import PROGRAMS, Program
 from rheobase.kernels.source import Layout
+from rheobase.kernels.workspace import empty
 
 FEW = 32  # outputs up to which the connection is multiplied in the kernel; more is the BLAS's work
 LONG = 2048  # steps from which a block no longer fits the cache
-SMALL = 1 << 18  # elements of `[T, B, N]` below which separate operations serve as well
+SMALL = 1 << 15  # elements of `[T, B, N]` below which a kernel of their own is not worth compiling
 PARTS = 16  # pieces of the backward pass, at least: blocks of neurons, or these of parts of the samples
 KEPT = 640  # steps of samples whose sums a thread of the forward pass makes at once
 LINES = 32  # 32-bit numbers that two threads do not share: two cache lines
@@ -78,9 +79,7 @@ class NeuronsThenDense(torch.autograd.Function):
         if by_sums is None:
             by_sums = current.new_zeros((s.steps, s.rows, s.outputs))
         lam = [None if g is None else g.contiguous() for g in gradients[1:]]
-        by_current = (
-            torch.empty_like(current, memory_format=torch.contiguous_format) if want_current else None
-        )
+        by_current = empty(tuple(current.shape), s.dtype) if want_current else None
         wanted = ctx.needs_input_grad[4 : 4 + len(state)]
         by_state = [torch.empty_like(x) if want else None for want, x in zip(wanted, state, strict=True)]
         call, room, parts = _backward_call(p.key, s, want_current, torch.get_num_threads())
