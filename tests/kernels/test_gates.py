@@ -27,6 +27,11 @@ def test_a_surrogate_with_a_window_is_a_gate(surrogate: Surrogate, timing: str) 
     assert len(gates_of(AdaptiveLIF(surrogate=surrogate))) == 1
 
 
+def test_a_triangle_is_told_by_its_condition() -> None:
+    assert gates_of(LIF(surrogate=Triangular(width=2.0))) == ["ge"]
+    assert gates_of(LIF(surrogate=Boxcar())) == ["where"]
+
+
 @pytest.mark.parametrize("surrogate", [FastSigmoid(), Sigmoid()])
 def test_one_that_is_nowhere_zero_is_none(surrogate: Surrogate) -> None:
     assert gates_of(LIF(surrogate=surrogate)) == []

@@ -2,8 +2,9 @@
 
 A spike's derivative is its surrogate's, and some surrogates are zero outside a window around the threshold.
 A neuron that stays outside it all along passes no derivative on, whatever reaches it: nothing of it need be
-computed. Its `gates` are the nodes that the derivative by what was emitted is multiplied by; while all are
-zero, and the derivatives by its states are, everything that its adjoint makes is zero.
+computed. Its `gates` are the nodes that the derivative by what was emitted is multiplied by, or conditions
+that hold wherever these are not zero; while all are shut, and the derivatives by its states are zero,
+everything that its adjoint makes is zero.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def gates(t: Trace, adj: Adjoint) -> tuple[int, ...]:
         others = [a for a in node.args if a not in reached]
         if node.op == "mul" and len(here) == 1 and len(others) == 1:
             if incoming.isdisjoint(t.live(others)) and _vanishes(t, others[0]):
-                found.add(others[0])
+                found.add(_condition(t, others[0]))
                 continue
             reached.add(n)
         elif node.op in _SUMS or (node.op == "div" and node.args[0] in here) or node.op == "where":
@@ -43,6 +44,18 @@ def gates(t: Trace, adj: Adjoint) -> tuple[int, ...]:
         else:
             return ()
     return () if reached & roots else tuple(sorted(found))
+
+
+def _condition(t: Trace, n: int) -> int:
+    """A node that is true, or not zero, wherever node `n` is not zero: the cheapest that its form shows."""
+    node = t.tape.nodes[n]
+    if node.op == "where":
+        otherwise = t.tape.nodes[node.args[2]]
+        return node.args[0] if otherwise.op == "const" and otherwise.value == 0.0 else n
+    if node.op == "mul":
+        left = [a for a in node.args if t.tape.nodes[a].op != "const"]
+        return _condition(t, left[0]) if len(left) == 1 else n
+    return _condition(t, node.args[0]) if node.op in ("neg", "stop_gradient") else n
 
 
 def _vanishes(t: Trace, n: int) -> bool:

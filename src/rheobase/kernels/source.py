@@ -231,7 +231,8 @@ def gate_body(t: Trace, gates: Sequence[int], layout: Layout, saved: Sequence[in
     body = Body(t, layout)
     live = _load_available(body, gates, _available(t, layout, saved))
     body.emit(live)
-    opened = " or ".join(f"{body.ref(n)} != ZERO" for n in gates)
+    tape = t.tape
+    opened = " or ".join(body.ref(n) if tape.is_boolean(n) else f"{body.ref(n)} != ZERO" for n in gates)
     body.lines.append(f"mark[k] = ONE if {opened} else mark[k]")
     return body.lines
 
