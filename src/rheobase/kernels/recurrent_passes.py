@@ -22,8 +22,8 @@ from rheobase.kernels.passes import chunks, reduce_to
 from rheobase.kernels.products import weight_gradient as product
 from rheobase.kernels.recurrent_calls import Ready, Setting, backward_call, forward_call
 from rheobase.kernels.recurrent_forms import Population
-from rheobase.kernels.recurrent_text import HELD, Around
-from rheobase.kernels.vectors import BYTES, padded, spaced
+from rheobase.kernels.recurrent_text import Around
+from rheobase.kernels.vectors import BYTES, ROWS, padded, pairs, spaced
 from rheobase.kernels.workspace import empty
 
 
@@ -193,7 +193,8 @@ class Sweep:
             gated=along.way == "dense" and any(p.program.gated for p in self.populations),
         )
         # What is summed on the way is wanted until it has arrived and is added up, no longer.
-        window = max(HELD, *along.delays()) + 1
+        held = pairs(self.connections.columns, self.dtype.itemsize) // ROWS
+        window = max(held, *along.delays()) + 1
         window, pitch = min(window, self.steps), self.connections.columns
         if whole or (tally and not around.tally):
             window = self.steps

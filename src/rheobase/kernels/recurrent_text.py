@@ -11,10 +11,6 @@ from typing import Literal, NamedTuple
 
 from rheobase.kernels import vectors
 
-#: Steps for which rows are held at most whose share in a weight gradient is added up at once (see
-#: `rheobase.kernels.sheaves`).
-HELD = 8
-
 #: Share of the neurons up to which derivatives get into so few that the others are left out, and after how
 #: many steps each one looks whether they are more.
 FEW, LOOK = 0.8, 8
@@ -111,9 +107,10 @@ def working_memory(
     if around.before:
         memory["active_row"] = ("int32", (vectors.padded(n.inputs, 4) + lanes,))
     if around.tally == "together":
-        memory["sheaf_rows"] = ("int64", (2, vectors.PAIRS))
-        memory["sheaf_before_rows"] = ("int64", (2, vectors.PAIRS))
-        memory["words_row"] = ("int32", (max(n.inputs, n.size) + 64,))
+        pairs = vectors.pairs(n.columns, n.itemsize)
+        memory["sheaf_rows"] = ("int64", (2, pairs))
+        memory["sheaf_before_rows"] = ("int64", (2, pairs))
+        memory["words_rows"] = ("int32", (2, max(n.inputs, n.size) + 64))
     lists = lists_events(direction, way, around)
     if lists or around.tally == "each":
         memory["firing_row"] = ("int32", (reach,))
@@ -142,7 +139,7 @@ def prologue(way: str, around: Around, *, forward: bool) -> list[str]:
     if around.before:
         lines += ["inputs, active = current_all.shape[2], active_row[thread]"]
     if around.tally == "together":
-        lines += ["sheaf, words, tied, held = sheaf_rows[thread], words_row[thread], 0, 0"]
+        lines += ["sheaf, words, tied, held = sheaf_rows[thread], words_rows[thread], 0, 0"]
         lines += ["sheaf_before = sheaf_before_rows[thread]"] if around.before else []
     lists = lists_events("forward" if forward else "backward", way, around)
     if lists or around.tally == "each":
@@ -179,7 +176,7 @@ def tallies(around: Around) -> list[str]:
             "sheaf[0, tied] = ((depth + t - delay) * batch + r) * size",
             "sheaf[1, tied] = (t % window * batch + r) * by_all.shape[2]",
             "tied += 1",
-            f"if tied == {vectors.PAIRS}:",
+            "if tied == sheaf.shape[1]:",
             *indented(_spread(around)),
             "    tied = 0",
         ]
@@ -200,7 +197,7 @@ def tied(around: Around) -> list[str]:
         return []
     return [
         "held += 1",
-        f"if held >= window - 1 or tied + high - low > {vectors.PAIRS} or t == low_step:",
+        "if held >= window - 1 or tied + high - low > sheaf.shape[1] or t == low_step:",
         *indented(_spread(around)),
         "    tied, held = 0, 0",
     ]

@@ -13,7 +13,6 @@ import llvmlite.binding as llvm
 WIDE = bool(llvm.get_host_cpu_features().get("avx512f", False))
 BYTES = 64 if WIDE else 32  # of a vector
 PRODUCT = 4 if WIDE else 2  # vectors of columns at a time in a product: its sums stay in registers
-PAIRS = 32  # rows of either factor whose outer products are summed at once (`sheaves`): bits of a word
 ROWS = 4  # samples that share each load of the weights in a product
 
 
@@ -30,6 +29,14 @@ def padded(columns: int, itemsize: int) -> int:
     """
     n = lanes(itemsize)
     return -(-columns // n) * n
+
+
+def pairs(columns: int, itemsize: int) -> int:
+    """How many rows of so many columns have their outer products summed at once (`sheaves`).
+
+    As many as two words have bits, where these stay in the first cache; half of that where rows are long.
+    """
+    return 64 if padded(columns, itemsize) * itemsize <= 512 else 32
 
 
 def spaced(columns: int, itemsize: int) -> int:
