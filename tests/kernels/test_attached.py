@@ -266,6 +266,20 @@ def test_neurons_that_no_derivative_gets_into_are_left_out_in_the_same_bits(
         torch.testing.assert_close(without[key], value, rtol=1e-10, atol=1e-12)
 
 
+def test_a_group_with_gates_beside_one_without() -> None:
+    gated = LIF(tau_m=5.0, surrogate=Triangular(width=0.2))
+    network = Case(neuron={"gated": (gated, 15), "open": (LIF(tau_m=8.0), SIZE - 15)}).network()
+    x, front = inputs(), network.layers["front"]
+    with torch.no_grad():
+        front.bias[:9] -= 30.0
+    along = results(network, x, ())
+    assert int((along["by layers.front.bias"] == 0).sum()) == 9
+    for layer in (network.layers["hidden"], network.layers["readout"]):
+        layer.backend = "torch"
+    for key, value in results(network, x, ()).items():
+        torch.testing.assert_close(along[key], value, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     ("size", "columns", "count"), [(1, 1, 32), (40, 100, 50), (33, 145, 33), (5, 300, 7)]
