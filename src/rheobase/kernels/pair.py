@@ -30,7 +30,7 @@ from rheobase.kernels.workspace import empty
 FEW = 32  # outputs up to which the connection is multiplied in the kernel; more is the BLAS's work
 LONG = 2048  # steps from which a block no longer fits the cache
 SMALL = 1 << 15  # elements of `[T, B, N]` below which a kernel of their own is not worth compiling
-PARTS = 16  # pieces of the backward pass, at least: blocks of neurons, or these of parts of the samples
+PARTS = 32  # pieces of the backward pass, at least: blocks of neurons, of parts of the samples
 KEPT = 640  # steps of samples whose sums a thread of the forward pass makes at once
 LINES = 32  # 32-bit numbers that two threads do not share: two cache lines
 
