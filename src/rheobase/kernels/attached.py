@@ -24,7 +24,8 @@ PARTS = 8  # partial sums of a gradient, each over some of the samples
 PARTIAL_SIZE = 1 << 20  # numbers of all partial sums together, which should stay in the caches
 LIVELY = 0.4  # share of neurons that fire, above which a dense product makes the gradient faster
 SELDOM = 0.08  # share up to which each event is added to the gradient by itself, above it several together
-SAMPLED = 64  # rows that are looked at to tell
+SAMPLED = 64  # rows of inputs that are looked at to tell
+TALLIED = 16  # rows of what was emitted: another core has just written them, and each takes a while to come
 SMALL = 1 << 16  # values of `[T, B, N]` below which separate operations serve as well
 
 

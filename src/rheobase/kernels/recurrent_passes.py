@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from rheobase.kernels.attached import LIVELY, NARROW, SAMPLED, SELDOM, Attached, fits, worth_it
+from rheobase.kernels.attached import LIVELY, NARROW, SELDOM, TALLIED, Attached, fits, worth_it
 from rheobase.kernels.connections import Connections, history_gradient, weight_gradient
 from rheobase.kernels.events import share_of_events
 from rheobase.kernels.passes import chunks, reduce_to
@@ -273,7 +273,7 @@ class Sweep:
         few = fits(size, self.connections.columns, self.dtype.itemsize) and worth_it(self.steps, batch, size)
         if not few or self.connections.way != "dense" or self.cut:
             return ""
-        share = share_of_events(self.emissions.flatten(0, 1), SAMPLED)
+        share = share_of_events(self.emissions.flatten(0, 1), TALLIED)
         if share > LIVELY:
             return ""
         return "together" if share > SELDOM else "each"
