@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from conftest import SUMMARY
+from synthetic_run import SUMMARY
 
 from rheobase.report import comparison_table
 

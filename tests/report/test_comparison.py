@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import EXPERIMENT, SUMMARY, metric_lines, write_lines
+from synthetic_run import EXPERIMENT, SUMMARY, metric_lines, write_lines
 
 from rheobase.report import comparison_text, write_comparison
 from rheobase.report.comparison import comparison_rows, differences, group_runs

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from conftest import SUMMARY, metric_lines, small_tensors, tensors, write_inspection, write_lines
+from synthetic_run import SUMMARY, metric_lines, small_tensors, tensors, write_inspection, write_lines
 
 from rheobase.report import RunFileError, write_report
 from rheobase.report.samples import MOST_SAMPLES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SUMMARY, tensors, write_inspection
+from synthetic_run import SUMMARY, tensors, write_inspection
 
 from rheobase.report import RunFileError, read_run
 

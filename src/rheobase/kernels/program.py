@@ -54,10 +54,12 @@ class Program:
 
     def merge(self, numbers: Sequence[float], tensors: Sequence[Tensor]) -> list[float | Tensor]:
         """Coefficients in the program's order, from those that are numbers and those that are tensors."""
+        if not self.tensors:
+            return list(numbers)
         n, t = iter(numbers), iter(tensors)
         return [next(t) if j in self.tensors else next(n) for j in range(len(self.trace.coefficients))]
 
-    @property
+    @functools.cached_property
     def states(self) -> tuple[str, ...]:
         return tuple(self.trace.states)
 
@@ -72,7 +74,7 @@ class Program:
         kept = frozenset([t.emitted, *(t.new_states[n] for n in self.record)])
         return tuple(choose_saved(t, adj, kept=kept, constant=self.constant))
 
-    @property
+    @functools.cached_property
     def own(self) -> tuple[int, ...]:
         """The saved nodes that need an array: those that no input or output holds already."""
         t = self.trace
@@ -87,12 +89,12 @@ class Program:
         t = trace(self.neuron)
         return bool(gates(t, adjoint(t, emitted=True)))
 
-    @property
+    @functools.cached_property
     def keeps_current(self) -> bool:
         """Whether the adjoint reads the input."""
         return any(n in self.saved for n in self.trace.inputs.values())
 
-    @property
+    @functools.cached_property
     def ports(self) -> int:
         """The number of inputs per neuron."""
         return len(self.trace.inputs)

@@ -185,7 +185,7 @@ class _Recurrence(torch.autograd.Function):
             before,
             behind,
         )
-        wants, n = ctx.needs_input_grad, layer.states
+        wants, n = ctx.needs_input_grad, len(ctx.given)
         by_emitted, by_sums = gradients[0], None if behind is None else gradients[-1]
         found = sweep.backward(
             kept,
