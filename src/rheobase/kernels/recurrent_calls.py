@@ -19,9 +19,9 @@ from rheobase.kernels.cache import Kernel
 from rheobase.kernels.connections import Way
 from rheobase.kernels.moves import Move, Moves
 from rheobase.kernels.program import PROGRAMS, Program
+from rheobase.kernels.recurrent_around import Around, Sizes, working_memory
 from rheobase.kernels.recurrent_forms import backward_kernel, forward_kernel, kept_arrays
 from rheobase.kernels.recurrent_source import samples_per_block
-from rheobase.kernels.recurrent_text import Around, Sizes, working_memory
 from rheobase.kernels.vectors import padded, spaced
 from rheobase.kernels.workspace import APART
 

@@ -17,8 +17,8 @@ from rheobase.kernels.connections import Way
 from rheobase.kernels.native import NUMBER
 from rheobase.kernels.passes import NAMES
 from rheobase.kernels.program import PROGRAMS, Program
+from rheobase.kernels.recurrent_around import Around
 from rheobase.kernels.recurrent_source import Part, backward_source, forward_source
-from rheobase.kernels.recurrent_text import Around
 from rheobase.kernels.saved import places
 from rheobase.kernels.source import Incoming, Layout
 from rheobase.kernels.trace import trace

@@ -20,9 +20,9 @@ from rheobase.kernels.connections import Connections, history_gradient, weight_g
 from rheobase.kernels.events import share_of_events
 from rheobase.kernels.passes import chunks, reduce_to
 from rheobase.kernels.products import weight_gradient as product
+from rheobase.kernels.recurrent_around import Around
 from rheobase.kernels.recurrent_calls import Ready, Setting, backward_call, forward_call
 from rheobase.kernels.recurrent_forms import Population
-from rheobase.kernels.recurrent_text import Around
 from rheobase.kernels.vectors import BYTES, ROWS, padded, pairs, spaced
 from rheobase.kernels.workspace import empty
 

@@ -21,18 +21,17 @@ from dataclasses import dataclass
 from rheobase.kernels import vectors
 from rheobase.kernels.adjoint import Adjoint
 from rheobase.kernels.gates import gates
+from rheobase.kernels.recurrent_around import Around, work_names
+from rheobase.kernels.recurrent_frames import BACKWARD, FORWARD
 from rheobase.kernels.recurrent_text import (
-    BACKWARD,
     BEHIND,
     CONNECTIONS,
     CURRENT,
     CURRENT_BEFORE,
     ENDS,
     EVERYONE,
-    FORWARD,
     PUT_BACK,
     SOME,
-    Around,
     behind_lagging,
     given,
     indented,
@@ -40,7 +39,6 @@ from rheobase.kernels.recurrent_text import (
     reached,
     tallies,
     tied,
-    work_names,
 )
 from rheobase.kernels.source import (
     HEADER,
