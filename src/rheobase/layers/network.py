@@ -99,11 +99,7 @@ class Network(nn.Module):
 
     def signals(self) -> tuple[str, ...]:
         """The names of all signals that can be recorded."""
-        return tuple(
-            f"{name}.{signal}"
-            for name, layer in self.neurons().items()
-            for signal in (*(["spikes"] if layer.spiking else []), *layer.states)
-        )
+        return tuple(f"{name}.{s}" for name, layer in self.neurons().items() for s in layer.signals)
 
     def forward(
         self, x: Tensor | Constant, state: NetworkState | None = None, record: Sequence[str] = ()
@@ -154,10 +150,9 @@ class Network(nn.Module):
     def _check_signal(self, name: str) -> None:
         """Raise `ValueError` on what is no signal of this network."""
         of, _, what = name.partition(".")
-        for layer in (self.layers[of],) if of in self.layers else ():
-            if isinstance(layer, NeuronLayer) and (
-                what in layer.states or (what == SPIKES and layer.spiking)
-            ):
+        if of in self.layers:
+            layer = self.layers[of]
+            if isinstance(layer, NeuronLayer) and what in layer.signals:
                 return
         raise ValueError(unknown("signal", name, self.signals()))
 

@@ -110,6 +110,11 @@ class NeuronLayer(Stateful):
         """Whether its output are spikes."""
 
     @property
+    def signals(self) -> tuple[str, ...]:
+        """The names of all that can be recorded of it: spikes, if it spikes, and its state variables."""
+        return (SPIKES, *self.states) if self.spiking else self.states
+
+    @property
     @abstractmethod
     def dt(self) -> float:
         """Duration of one time step in ms."""
