@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from rheobase.layers.noise import renew_noise as renew_noise
     from rheobase.layers.over_time import OverTime as OverTime
     from rheobase.layers.recurrent import Recurrent as Recurrent
+    from rheobase.layers.replay import Replay as Replay
     from rheobase.layers.rewire import rewire as rewire
     from rheobase.networks.feed_forward import FeedForward as FeedForward
     from rheobase.neurons.adaptive_lif import AdaptiveLIF as AdaptiveLIF
@@ -95,6 +96,7 @@ _HOMES = {
     "Record": "rheobase.layers.network",
     "Recurrent": "rheobase.layers.recurrent",
     "Regime": "rheobase.layers.fluctuation",
+    "Replay": "rheobase.layers.replay",
     "Rewiring": "rheobase.layers.connection",
     "SpikingNeuron": "rheobase.neurons.spiking",
     "State": "rheobase.neurons.base",

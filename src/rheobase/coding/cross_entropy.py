@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rheobase.kernels.cross_entropy import cross_entropy, serves
+from rheobase.kernels.tape import settled
 
 #: Bytes of a vector of torch's own kernels, by what it says of the processor; the least that there is if it
 #: says something else.
@@ -72,13 +73,17 @@ class _Total(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, by_loss: Tensor) -> tuple[Tensor, None, None]:
         (by_scores,) = ctx.saved_tensors
-        return by_scores * by_loss, None, None
+        return by_scores if settled(_is_one, by_loss) else by_scores * by_loss, None, None
 
     @staticmethod
     def jvp(ctx: Any, along: Tensor, *_: Any) -> Tensor:
         (by_scores,) = ctx.saved_tensors
         change: Tensor = (by_scores * along).sum()
         return change
+
+
+def _is_one(number: Tensor) -> bool:
+    return number.item() == 1.0
 
 
 def _worth_turning(scores: Tensor) -> bool:

@@ -10,7 +10,7 @@ In the kernels a bias stands behind the weights, like those of one more input.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -66,3 +66,14 @@ def fits(inputs: int, outputs: int, itemsize: int) -> bool:
     (True, False)
     """
     return PARTS * (inputs + 1) * padded(outputs, itemsize) <= PARTIAL_SIZE
+
+
+def way_to_tally(emitted: Tensor) -> Literal["", "each", "together"]:
+    """How the gradient of weights from neurons that emitted this, `[M, N]`, is summed.
+
+    Event by event, several together, or (empty) in a dense product.
+    """
+    share = share_of_events(emitted, TALLIED)
+    if share > LIVELY:
+        return ""
+    return "together" if share > SELDOM else "each"

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.native import HEAD, Call, type_name
+from rheobase.kernels.tape import recording
 from rheobase.kernels.threads import part_size, run_team, threads_for
 from rheobase.kernels.workspace import APART, empty
 
@@ -59,6 +60,7 @@ class Bound:
         types = ["i" if form is None else type_name(form.dtype, len(form.shape)) for form in forms]
         shapes = [n for form in forms if form is not None for n in form.shape]
         self._call = Call(tuple(types), [0] * len(types), shapes)
+        self._arrays = [i for i, form in enumerate(forms) if form is not None and form.shape]
         self._entry = kernel.entry(self._call.types)
         self._size, self._work = size, work
         self._tables: dict[int, array[int]] = {}  # by the number of threads
@@ -76,7 +78,10 @@ class Bound:
         if len(values) != len(self._call.types):
             raise ValueError(f"got {len(values)} arguments, wanted {len(self._call.types)}")
         slots[HEAD : HEAD + len(values)] = array("q", values)
-        run_team(self._entry, slots.buffer_info()[0], threads)
+        open_ = recording()
+        if open_ is not None:
+            open_.kernel(self._entry, slots, threads, [values[i] for i in self._arrays])
+        run_team(self._entry, slots, threads)
 
 
 class Room:

@@ -18,6 +18,7 @@ from typing import Any
 
 from rheobase.files import cache_root, write_bytes, write_text
 from rheobase.kernels.native import load, pack, target_key
+from rheobase.kernels.tape import refuse
 from rheobase.kernels.threads import part_size, run_team, threads_for
 
 
@@ -70,17 +71,19 @@ class Kernel:
             size: Length of the range.
             work: Updates (columns x steps), by which the number of threads is chosen.
         """
+        refuse(f"the {self.label} kernel is not bound to shapes")
         call = pack(args)
         entry = self.entry(call.types)
         threads = threads_for(size, work)
         slots = call.slots(0, part_size(size, threads), size, threads)
-        run_team(entry, slots.buffer_info()[0], threads)
+        run_team(entry, slots, threads)
 
     def prepare(self, *args: Any) -> Callable[..., None]:
         """The function of all its arguments, compiled for arguments of these types."""
         entry = self.entry(pack(args[:-2]).types)
 
         def call(*args: Any) -> None:
+            refuse(f"the {self.label} kernel is not bound to shapes")
             low, high = args[-2:]
             slots = pack(args[:-2]).slots(low, max(high - low, 1), high)
             entry(slots.buffer_info()[0])

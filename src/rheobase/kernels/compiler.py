@@ -15,10 +15,11 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 import numpy as np
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from rheobase.kernels.native import APART, HEAD, machine
+from rheobase.kernels.native import APART, HEAD, NUMBERING, machine
 
 # LLVM leaves a loop alone that needs more checks of whether its arrays overlap; eight is what it takes
 # unless told, and a step with three states and a few records has more.
@@ -42,7 +43,7 @@ def compile_object(source: str, function: str, types_: Sequence[str], symbol: st
     threaded = "thread" in scope[function].py_func.__code__.co_varnames
     text = entry_source(types_, threaded=threaded)
     names = {"kernel": scope[function], "np": np, "carray": vars(numba)["carray"]}
-    names |= {"pointer": pointer, "fetch_add": _fetch_add}
+    names |= {"pointer": pointer, "fetch_add": _fetch_add, "answer": _answer}
     exec(compile(text, f"<entry of {path}>", "exec"), names)
     entry: Any = numba.cfunc("void(voidptr)")(names["entry"])
     return _emit(str(entry._library._final_module), entry.native_name, symbol)
@@ -53,11 +54,11 @@ def entry_source(types_: Sequence[str], *, threaded: bool) -> str:
 
     >>> print(entry_source(["f4 1", "i"], threaded=False))
     def entry(data):
-        slots = carray(data, (10,), np.int64)
-        numbers = carray(data, (10,), np.float64)
-        thread = fetch_add(slots, 0)
-        x0 = carray(pointer(slots[7]), (slots[9],), np.dtype("f4"))
-        x1 = slots[8]
+        slots = carray(data, (11,), np.int64)
+        numbers = carray(data, (11,), np.float64)
+        thread = answer(slots[7]) if slots[7] else fetch_add(slots, 0)
+        x0 = carray(pointer(slots[8]), (slots[10],), np.dtype("f4"))
+        x1 = slots[9]
         for i in range(slots[1]):
             share = thread + i if thread + i < slots[1] else thread + i - slots[1]
             start = slots[2] + slots[5] * share
@@ -90,7 +91,7 @@ def entry_source(types_: Sequence[str], *, threaded: bool) -> str:
     body = [
         f"slots = carray(data, ({at},), np.int64)",
         f"numbers = carray(data, ({at},), np.float64)",
-        "thread = fetch_add(slots, 0)",
+        f"thread = answer(slots[{NUMBERING}]) if slots[{NUMBERING}] else fetch_add(slots, 0)",
         *lines,
         "for i in range(slots[1]):",
         # Not by a remainder: it may raise, for which an object file would need Numba.
@@ -130,6 +131,17 @@ def pointer(_: Any, address: Any) -> Any:
         return builder.inttoptr(args[0], cgutils.voidptr_t)
 
     return types.voidptr(types.int64), generate
+
+
+@intrinsic
+def _answer(_: Any, address: Any) -> Any:
+    """What the function at an address says, which takes nothing and gives a C `int`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(32), ()).as_pointer()
+        return builder.sext(builder.call(builder.inttoptr(args[0], kind), ()), ir.IntType(64))
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from rheobase.kernels.bound import Bound, Form, bits
 from rheobase.kernels.cache import Kernel
+from rheobase.kernels.tape import declare, host
+from rheobase.kernels.workspace import apart
 
 MOST = 32  # classes up to which rows are worth laying side by side
 PARTS = 16
@@ -45,13 +47,15 @@ def cross_entropy(scores: Tensor, labels: Tensor, scale: float) -> tuple[Tensor,
     """
     scores, labels = scores.detach().contiguous(), labels.contiguous()
     by_scores = torch.empty_like(scores)
-    losses = array("d", bytes(8 * PARTS))
+    losses, loss = array("d", bytes(8 * PARTS)), torch.empty((), dtype=scores.dtype)
+    declare(losses)
     threads = torch.get_num_threads()
-    work = torch.zeros((threads, scores.shape[1] + 2, SIDE), dtype=scores.dtype)
+    work = torch.zeros((threads, *_work(scores.dtype, scores.shape[1])), dtype=scores.dtype)
     given = (scores.data_ptr(), labels.data_ptr(), losses.buffer_info()[0], by_scores.data_ptr())
     call = _call(scores.dtype, *scores.shape, len(labels))
     call.run([*given, work.data_ptr(), bits(scale)])
-    return torch.tensor(scale * math.fsum(losses), dtype=scores.dtype), by_scores
+    host(lambda: loss.fill_(scale * math.fsum(losses)), loss)
+    return loss, by_scores
 
 
 _NAMES = {torch.float32: "float32", torch.float64: "float64"}
@@ -60,9 +64,13 @@ _NAMES = {torch.float32: "float32", torch.float64: "float64"}
 @functools.lru_cache(maxsize=256)
 def _call(dtype: torch.dtype, rows: int, classes: int, period: int) -> Bound:
     over_rows, parts = Form(dtype, (rows, classes)), Form(torch.float64, (PARTS,))
-    work = Form(dtype, (1, classes + 2, SIDE))
+    work = Form(dtype, (1, *_work(dtype, classes)))
     forms = [over_rows, Form(torch.int64, (period,)), parts, over_rows, work, Form(dtype)]
     return Bound(_kernel(dtype), forms, PARTS, COST * rows * classes)
+
+
+def _work(dtype: torch.dtype, classes: int) -> tuple[int, ...]:
+    return apart((classes + 2, SIDE), dtype.itemsize)
 
 
 @functools.cache

@@ -17,6 +17,7 @@ import torch
 
 from rheobase.kernels.bound import Bound, Form
 from rheobase.kernels.cache import Kernel
+from rheobase.kernels.tape import declare
 from rheobase.kernels.vectors import version
 
 _COLUMNS = 11
@@ -69,6 +70,7 @@ class Moves:
             table[0::_COLUMNS] = array("q", sources)
             table[1::_COLUMNS] = array("q", targets)
             table[_COLUMNS - 1 :: _COLUMNS] = array("q", [mask] * self._count)
+            declare(table)
             self._bound.run([table.buffer_info()[0]])
 
 

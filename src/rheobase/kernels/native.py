@@ -7,11 +7,13 @@ slots, which is also what its threads share:
     0  threads that have begun     1  number of shares
     2  first index of the range    3  size of a part    4  end of the range
     5  size of a share             6  slot of the first counter
-    7  the arguments: an integer; a number as a double; an array's address
+    7  address of the function that tells a thread its number; 0: they are numbered as they come
+    8  the arguments: an integer; a number as a double; an array's address
     then the shapes of the arrays, and a counter per share: how many of its parts were taken
 
-A thread takes the parts of its own share of the range, then those that others have left. So it mostly works
-on the same samples or columns in each kernel: what one core has written, another gets ten times later.
+A thread takes the parts of its own share of the range, then those that others have left, and has the same
+number in each call. So it mostly works on the same samples or columns in each kernel, and in the same
+memory: what one core has written, another gets ten times later.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-HEAD = 7
+HEAD = 8
+NUMBERING = 7
 
 #: Slots from one counter to the next: two cache lines, which no two threads should share.
 APART = 16
@@ -128,7 +131,7 @@ class Call(NamedTuple):
         """All slots, for `range(first, end)` in parts, of which each share has as many."""
         share = -(-(end - first) // (part * shares)) * part
         counters = HEAD + len(self.values) + len(self.shapes) + APART
-        head = (0, shares, first, part, end, share, counters)
+        head = (0, shares, first, part, end, share, counters, 0)
         return array("q", (*head, *self.values, *self.shapes, *[0] * (APART * (shares + 2))))
 
 

@@ -22,10 +22,11 @@ from rheobase.kernels.bound import Bound, Form, Room
 from rheobase.kernels.fused_backward import groups
 from rheobase.kernels.fused_forward import GROUP
 from rheobase.kernels.fused_source import VECTORS, Pair
+from rheobase.kernels.moves import Move, Moves
 from rheobase.kernels.passes import NAMES, Grid, addresses, coefficient_forms, reduce_to
 from rheobase.kernels.program import PROGRAMS, Program
 from rheobase.kernels.source import Layout
-from rheobase.kernels.workspace import empty
+from rheobase.kernels.workspace import apart, empty
 
 FEW = 32  # outputs up to which the connection is multiplied in the kernel; more is the BLAS's work
 LONG = 2048  # steps from which a block no longer fits the cache
@@ -105,8 +106,18 @@ class NeuronsThenDense(torch.autograd.Function):
         call.run([*places, _bits(lam), _bits(by_state), s.steps])
         totals = [reduce_to(total, t) for total, t in zip(by_tensor, tensors, strict=True)]
         if several:
-            by_weight, by_bias = by_weight.sum(0), by_bias.sum(0)
+            whole = weight.new_empty(weight.shape), weight.new_empty(s.outputs)
+            parts_of = by_weight.data_ptr(), by_bias.data_ptr()
+            _over_parts(s.dtype, parts, *weight.shape).run(parts_of, [x.data_ptr() for x in whole])
+            by_weight, by_bias = whole
         return (None, by_current, by_weight, by_bias if biased else None, *by_state, *totals)
+
+
+@functools.lru_cache(maxsize=256)
+def _over_parts(dtype: torch.dtype, parts: int, outputs: int, columns: int) -> Moves:
+    """The sums over parts of the derivatives by weights and biases."""
+    by_weight = Move(outputs, columns, columns, columns, parts=parts, apart=outputs * columns)
+    return Moves([by_weight, Move(1, outputs, outputs, outputs, parts=parts, apart=outputs)], dtype)
 
 
 def _bits(given: Sequence[Tensor | None]) -> int:
@@ -140,6 +151,9 @@ class _Shape(NamedTuple):
     def states(self, p: Program) -> list[Form]:
         return [Form(self.dtype, (self.rows, self.columns)) for _ in p.states]
 
+    def for_threads(self, threads: int, size: int) -> Form:
+        return Form(self.dtype, (threads, *apart((size,), self.dtype.itemsize)))
+
     @property
     def sums(self) -> Form:
         return Form(self.dtype, (self.steps, self.rows, self.outputs))
@@ -162,7 +176,7 @@ def _forward_call(key: str, s: _Shape, threads: int) -> tuple[Bound, Room]:
     else:
         laid, table = pair.blocks(s.columns) * pair.width * s.outputs, pair.lanes
         work = s.steps * s.outputs * pair.lanes
-    memory = [Form(s.dtype, (threads, size)) for size in (laid, table, work)]
+    memory = [s.for_threads(threads, size) for size in (laid, table, work)]
     ready = Form(torch.int32, (threads, LINES))
     forms = [*s.start(p), Form(s.dtype, (s.outputs,)), s.sums, *s.states(p), *memory, ready, None]
     return Bound(kernel, forms, s.rows, s.work), Room(memory, s.dtype)
@@ -174,13 +188,11 @@ def _backward_call(key: str, s: _Shape, want_current: bool, threads: int) -> tup
     p = PROGRAMS[key]
     pair, kernel = s.pair(p), p.backward_into_kernel(NAMES[s.dtype], s.kinds, s.outputs, want_current)
     start, parts = s.start(p), s.parts(pair)
-    history = Form(s.dtype, (threads, s.steps * pair.width))
-    words = Form(torch.int32, (threads, -(-s.steps * VECTORS // LINES) * LINES))
-    tile = Form(s.dtype, (threads, s.outputs * pair.width))
+    history = s.for_threads(threads, s.steps * pair.width)
+    words = Form(torch.int32, (threads, *apart((s.steps * VECTORS,), 4)))
+    tile = s.for_threads(threads, s.outputs * pair.width)
     kept = [words if p.saved_dtype(n, s.dtype) == torch.bool else history for n in p.own]
-    g, partial = (
-        Form(s.dtype, (threads, s.steps * size)) for size in (2 * pair.sums * pair.lanes, pair.lanes)
-    )
+    g, partial = (s.for_threads(threads, s.steps * size) for size in (2 * pair.sums * pair.lanes, pair.lanes))
     memory = [g, tile, tile, words if pair.spikes else history, *kept]
     memory += [partial] if len(groups(s.outputs)) > 1 else []
     forms = [

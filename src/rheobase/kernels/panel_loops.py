@@ -56,7 +56,7 @@ def list_columns(
 ) -> None:
     """The same of columns, of which a vector's worth is a task."""
     square = square_of[thread]
-    lanes, rows = square.shape
+    lanes, rows = BYTES // x.itemsize, square.shape[1]
     for task in range(low, high):
         first = task * lanes
         columns = min(lanes, x.shape[1] - first)
@@ -81,10 +81,10 @@ def multiply(
 ) -> None:
     """Columns of `out`, a panel at a time, for one of the groups of rows."""
     panel, sums = panel_of[thread], sums_of[thread]
-    depth, width = panel.shape
+    depth, width = listed.shape[2] * 4 // weight.itemsize, panel.shape[1]
     outputs, inputs = weight.shape
     blocks, rows = counts.shape
-    last = sums.shape[0] - 1
+    last = sums.shape[0] - 1  # of more rows than there need be
     for task in range(low, high):
         first, group = task // groups * width, task % groups
         begin, end = group * rows // groups, (group + 1) * rows // groups
@@ -121,10 +121,11 @@ def weight_gradient(
     Where there is one block, sums of no more than a vector's worth of columns need to be kept.
     """
     panel, sums = panel_of[thread], sums_of[thread]
-    depth, width = panel.shape
+    depth, width = listed.shape[2] * 4 // gradient.itemsize, panel.shape[1]
     blocks, inputs = counts.shape
-    kept, lanes, rows = sums.shape[0] - 1, BYTES // gradient.itemsize, gradient.shape[0]
+    lanes, rows = BYTES // gradient.itemsize, gradient.shape[0]
     vectors = (inputs + lanes - 1) // lanes
+    kept = lanes if blocks == 1 else vectors * lanes
     for j in range(width):
         sums[kept, j] = 0
     for task in range(low, high):

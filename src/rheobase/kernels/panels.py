@@ -41,7 +41,7 @@ from rheobase.kernels import events
 from rheobase.kernels.bound import Bound, Form, Room
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.vectors import lanes, padded, version
-from rheobase.kernels.workspace import empty
+from rheobase.kernels.workspace import apart, empty
 
 DENSEST = 0.5  # share of values that are not zero, above which a dense product may be as fast
 ROWS = 16  # of x: fewer do not pay for turning the weights
@@ -161,6 +161,9 @@ class _Shape(NamedTuple):
     def form(self, *shape: int) -> Form:
         return Form(self.dtype, shape)
 
+    def for_threads(self, *shape: int) -> Form:
+        return self.form(self.threads, *apart(shape, self.dtype.itemsize))
+
     def lists(self, count: int, size: int) -> tuple[int, list[Form]]:
         """Of `count` lists of `size` numbers, in blocks: their depth; entries and how many there are."""
         blocks = -(-size // DEPTH)
@@ -184,7 +187,7 @@ def _multiplication(s: _Shape) -> _Calls:
     depth, lists = s.lists(s.rows, s.inputs)
     groups = s.groups(s.rows)
     kept = -(-s.rows // groups) + 1
-    work = [s.form(s.threads, depth, s.width), s.form(s.threads, kept, s.width)]
+    work = [s.for_threads(depth, s.width), s.for_threads(kept, s.width)]
     given = [s.form(s.outputs, s.inputs), s.form(s.outputs), s.form(s.rows, s.outputs)]
     listing = Bound(_kernel("list_rows"), [s.form(s.rows, s.inputs), *lists], s.rows, s.rows * s.inputs)
     adding = s.bind("multiply", [*lists, *given, *work], groups)
@@ -196,9 +199,9 @@ def _gradient(s: _Shape) -> _Calls:
     depth, lists = s.lists(s.inputs, s.rows)
     groups = s.groups(s.inputs)
     vectors = -(-s.inputs // s.lanes)
-    square = s.form(s.threads, s.lanes, s.rows)
+    square = s.for_threads(s.lanes, s.rows)
     kept = (1 if depth >= s.rows else vectors) * s.lanes + 1
-    work = [s.form(s.threads, depth, s.width), s.form(s.threads, kept, s.width)]
+    work = [s.for_threads(depth, s.width), s.for_threads(kept, s.width)]
     given = [s.form(s.rows, s.outputs), s.form(s.outputs, s.inputs), s.form(s.outputs)]
     forms = [s.form(s.rows, s.inputs), *lists, square]
     listing = Bound(_kernel("list_columns"), forms, vectors, s.rows * s.inputs)

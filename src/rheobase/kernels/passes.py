@@ -20,7 +20,7 @@ from rheobase.kernels.bound import Bound, Form, bits
 from rheobase.kernels.cache import Kernel
 from rheobase.kernels.program import PROGRAMS, Program
 from rheobase.kernels.source import CHUNK, Incoming
-from rheobase.kernels.workspace import empty
+from rheobase.kernels.workspace import apart, empty
 
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -107,7 +107,7 @@ class _Shape(NamedTuple):
     def bind(self, p: Program, kernel: Kernel, forms: Sequence[Form | None]) -> Bound:
         """The kernel on all rows and columns, with what a thread carries from step to step, and the steps."""
         size = self.rows if self.rows > 1 else self.columns
-        carried = Form(self.dtype, (1, max(len(p.states), 1), CHUNK))
+        carried = Form(self.dtype, (1, *_for_thread(p, self.dtype)))
         return Bound(kernel, [*forms, carried, None], size, self.rows * self.columns * self.steps)
 
 
@@ -138,7 +138,11 @@ def _backward_call(key: str, s: _Shape, incoming: Incoming) -> Bound:
 
 def _carried(p: Program, dtype: torch.dtype) -> Tensor:
     """What threads carry from step to step."""
-    return torch.empty((torch.get_num_threads(), max(len(p.states), 1), CHUNK), dtype=dtype)
+    return torch.empty((torch.get_num_threads(), *_for_thread(p, dtype)), dtype=dtype)
+
+
+def _for_thread(p: Program, dtype: torch.dtype) -> tuple[int, ...]:
+    return apart((max(len(p.states), 1), CHUNK), dtype.itemsize)
 
 
 def chunks(steps: int, every: int) -> list[tuple[int, int]]:

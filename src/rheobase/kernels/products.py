@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels import events, outer, panels
+from rheobase.kernels.tape import settled
 from rheobase.kernels.workspace import empty
 
 FEW = 32  # outputs up to which oneDNN is preferred on any processor
@@ -87,8 +89,8 @@ def multiply(
     if x.device.type != "cpu":
         result = torch.nn.functional.linear(x, weight, bias)
         return result if out is None else out.copy_(result)
-    listed = panels.worth_listing(x, weight.shape[0], known)
-    sparse = not listed and events.worth_gathering(x, weight.shape[0], known)
+    listed = settled(panels.worth_listing, x, weight.shape[0], known=known)
+    sparse = not listed and settled(events.worth_gathering, x, weight.shape[0], known=known)
     if not sparse and not listed and prefers_onednn(x.shape[0], x.shape[1], weight.shape[0], x.dtype):
         product = _onednn(x.contiguous(), weight.contiguous(), bias)
         return product if out is None else out.copy_(product)
@@ -157,19 +159,28 @@ def _weight_gradient(
     (rows, outputs), inputs = gradient.shape, x.shape[1]
     if inputs <= FEW < outputs:  # 2500 x 2 and 2500 x 100: eight times faster than the other way round
         return (x.t() @ gradient).t().contiguous(), None
-    if panels.worth_listing(x, outputs, known):
+    if settled(panels.worth_listing, x, outputs, known=known):
         return panels.weight_gradient(gradient, x)
-    if outputs > FEW:
-        density = events.density(x, known)
-        if density < SCATTERED:
-            return events.weight_gradient(gradient, x), None
-        if density < outer.limit(amd_with_avx512()):
-            return outer.weight_gradient(gradient, x), None
+    sparse = settled(_sparse_gradient, x, outputs, known=known)
+    if sparse is not None:
+        return sparse(gradient, x), None
     if not _transposed_onednn(rows, inputs, outputs, x):
         return gradient.t() @ x, None
     # oneDNN wants its first factor's rows side by side, and would make fresh memory for them.
     across = empty((outputs, rows), x.dtype).copy_(gradient.t())
     return _onednn(across, x.t(), None), None
+
+
+def _sparse_gradient(
+    x: Tensor, outputs: int, known: events.Shares | None = None
+) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """What makes the weight gradient where few of the inputs are not zero; None where many are."""
+    if outputs <= FEW:
+        return None
+    density = events.density(x, known)
+    if density < SCATTERED:
+        return events.weight_gradient
+    return outer.weight_gradient if density < outer.limit(amd_with_avx512()) else None
 
 
 def _transposed_onednn(rows: int, inputs: int, outputs: int, x: Tensor) -> bool:

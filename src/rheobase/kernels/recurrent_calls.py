@@ -23,7 +23,7 @@ from rheobase.kernels.recurrent_around import Around, Sizes, working_memory
 from rheobase.kernels.recurrent_forms import backward_kernel, forward_kernel, kept_arrays
 from rheobase.kernels.recurrent_source import samples_per_block
 from rheobase.kernels.vectors import padded, spaced
-from rheobase.kernels.workspace import APART
+from rheobase.kernels.workspace import apart
 
 _ENDS = 6  # integers behind the working memory (`ENDS`, without thread and part)
 _KINDS = {"int32": torch.int32, "int64": torch.int64}
@@ -292,11 +292,4 @@ def _taps(dtype: torch.dtype) -> list[Form]:
 
 
 def _for_threads(threads: int, shape: tuple[int, ...], dtype: torch.dtype) -> Form:
-    """`[threads, *shape]`, with rows added until no two threads share a cache line."""
-    row = dtype.itemsize
-    for n in shape[1:]:
-        row *= n
-    first = shape[0]
-    while first * row % APART:
-        first += 1
-    return Form(dtype, (threads, first, *shape[1:]))
+    return Form(dtype, (threads, *apart(shape, dtype.itemsize)))

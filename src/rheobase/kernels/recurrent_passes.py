@@ -15,14 +15,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from rheobase.kernels.attached import LIVELY, NARROW, SELDOM, TALLIED, Attached, fits, worth_it
+from rheobase.kernels.attached import NARROW, Attached, fits, way_to_tally, worth_it
 from rheobase.kernels.connections import Connections, history_gradient, weight_gradient
-from rheobase.kernels.events import share_of_events
 from rheobase.kernels.passes import chunks, reduce_to
 from rheobase.kernels.products import weight_gradient as product
 from rheobase.kernels.recurrent_around import Around
 from rheobase.kernels.recurrent_calls import Ready, Setting, backward_call, forward_call
 from rheobase.kernels.recurrent_forms import Population
+from rheobase.kernels.tape import settled
 from rheobase.kernels.vectors import BYTES, ROWS, padded, pairs, spaced
 from rheobase.kernels.workspace import empty
 
@@ -273,10 +273,7 @@ class Sweep:
         few = fits(size, self.connections.columns, self.dtype.itemsize) and worth_it(self.steps, batch, size)
         if not few or self.connections.way != "dense" or self.cut:
             return ""
-        share = share_of_events(self.emissions.flatten(0, 1), TALLIED)
-        if share > LIVELY:
-            return ""
-        return "together" if share > SELDOM else "each"
+        return settled(way_to_tally, self.emissions.flatten(0, 1))
 
     def by_history(self, by_current: Tensor) -> Tensor:
         """Derivatives by the history, given those by the currents."""

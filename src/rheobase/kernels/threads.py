@@ -15,12 +15,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+
+from rheobase.kernels.native import NUMBERING
 
 #: Below this many updates (columns x steps) a second thread costs more than it brings.
 SMALL = 40_000
@@ -45,31 +48,41 @@ def part_size(size: int, threads: int) -> int:
     return -(-part // 16) * 16 if size >= 16 * threads * PARTS else part
 
 
-def run_team(entry: Any, table: int, threads: int) -> None:
-    """Call a compiled `entry(table)` once on each of `threads` threads."""
-    parallel = _openmp() if threads > 1 and os.getpid() == _process else None
+def run_team(entry: Any, slots: array[int], threads: int) -> None:
+    """Call a compiled `entry` once on each of `threads` threads, with a table of slots for it alone."""
+    table = slots.buffer_info()[0]
+    team = _openmp() if threads > 1 and os.getpid() == _process else None
     if threads == 1:
         entry(table)
-    elif parallel is not None:
-        parallel(entry, table, threads, 0)
+    elif team is not None:
+        slots[NUMBERING] = team.number
+        team.parallel(entry, table, threads, 0)
     else:
         _on_python_threads(functools.partial(entry, table), threads)
 
 
+class _Team(NamedTuple):
+    """`GOMP_parallel`, and the address of the function that tells a thread of it its number."""
+
+    parallel: Any
+    number: int
+
+
 @functools.cache
-def _openmp() -> Any:
-    """`GOMP_parallel` of the library that torch has loaded; None if it is another's OpenMP."""
+def _openmp() -> _Team | None:
+    """The team of the library that torch has loaded; None if it is another's OpenMP."""
     if not hasattr(os, "RTLD_NOLOAD"):
         return None
     bundled = (Path(torch.__file__).parent / "lib").glob("libgomp*")
     for name in (*map(str, bundled), "libgomp.so.1"):
         try:
-            parallel = ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW).GOMP_parallel
+            library = ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+            parallel, number = library.GOMP_parallel, library.omp_get_thread_num
         except (OSError, AttributeError):
             continue
         parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         parallel.restype = None
-        return parallel
+        return _Team(parallel, ctypes.cast(number, ctypes.c_void_p).value or 0)
     return None
 
 

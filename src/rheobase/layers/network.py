@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -44,6 +44,21 @@ class Record:
                 f"it: net(x, record=['{signal}'])"
             )
         return self.signals[signal]
+
+    def detached(self) -> Record:
+        """The same without derivatives."""
+        return self._each(Tensor.detach)
+
+    def cloned(self) -> Record:
+        """A copy."""
+        return self._each(Tensor.clone)
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> Record:
+        return Record(
+            function(self.output),
+            {name: function(signal) for name, signal in self.signals.items()},
+            {layer: {n: function(x) for n, x in s.items()} for layer, s in self.state.items()},
+        )
 
 
 # torch.export then takes it as a result.

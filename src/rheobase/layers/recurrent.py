@@ -27,6 +27,7 @@ from rheobase.kernels.recurrent import (
 from rheobase.kernels.recurrent_checks import check_connections
 from rheobase.kernels.recurrent_reference import Read
 from rheobase.kernels.sequence import Backend, Run, check_input, uses_kernel
+from rheobase.kernels.tape import settled
 from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight, masked_weight
 from rheobase.layers.delays import ConnectionDelays, Delays, make_delays
 from rheobase.layers.dense import Dense
@@ -297,7 +298,7 @@ class Recurrent(NeuronLayer):
             and joins(before, x)
             and uses_kernel(self.backend, x)
             and fits(before.inputs, before.outputs, x.dtype.itemsize)
-            and few_events(x)
+            and settled(few_events, x)
         )
 
     def _leads(self, behind: Dense, x: Tensor | Constant) -> bool:

@@ -67,6 +67,9 @@ class Lesson:
         judged: Those of `record` that `objective` and `score` do read; all if empty.
         reduced: Where the read-out's course need not be known, how to judge by what is left of it: the
             "loss" or the "score".
+        judge: The objective as a function of a record and what else it takes, the same for each batch; and
+        judged_with: that, `objective(record) == judge(record, *judged_with)`. With them, steps can be
+            replayed (`rheobase.layers.replay`).
         counts: The steps at which the output counts, bool `[T, B]`; all if None. `objective` and `score`
             know it.
     """
@@ -80,6 +83,8 @@ class Lesson:
     judged: tuple[str, ...] = ()
     reduced: Mapping[Literal["loss", "score"], Reduced] = field(default_factory=dict)
     counts: Tensor | None = None
+    judge: Callable[..., Tensor] | None = None
+    judged_with: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)

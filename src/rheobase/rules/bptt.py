@@ -17,6 +17,7 @@ Williams & Peng, Neural Computation 2 (1990) for truncation.
 from __future__ import annotations
 
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -24,7 +25,11 @@ from torch import Tensor
 from rheobase.config import option
 from rheobase.kernels.constant import Constant
 from rheobase.layers.network import Network, NetworkState, Record
+from rheobase.layers.replay import Steps
 from rheobase.rules.base import Kind, LearningRule, Lesson, Memory, Outcome
+
+#: What was recorded of networks (see `rheobase.layers.replay`): it saves time and changes nothing else.
+_STEPS: WeakKeyDictionary[Network, Steps] = WeakKeyDictionary()
 
 
 class BPTT(LearningRule):
@@ -49,10 +54,13 @@ class BPTT(LearningRule):
         inputs, objective, record = lesson.inputs, lesson.objective, lesson.record
         steps = inputs.shape[0]
         if self.truncation is None or self.truncation >= steps:
+            if lesson.judge is not None:
+                steps_of = _STEPS.setdefault(network, Steps())
+                return Outcome(*steps_of.run(network, lesson.judge, inputs, lesson.judged_with, record))
             seen = network(inputs, record=record)
             loss = objective(seen)
             torch.autograd.backward(loss)
-            return Outcome(loss.detach(), _detached(seen))
+            return Outcome(loss.detach(), seen.detached())
         with torch.no_grad():
             seen = network(inputs, record=record)
         leaves = {name: signal.requires_grad_() for name, signal in seen.signals.items()}
@@ -75,8 +83,8 @@ class BPTT(LearningRule):
                 ends.append(part.output)
                 pulls.append(output.grad[start:end])
             torch.autograd.backward(ends, pulls)
-            state = _detached(part).state
-        return Outcome(loss.detach(), _detached(seen))
+            state = part.detached().state
+        return Outcome(loss.detach(), seen.detached())
 
 
 def _first_asked(gradients: list[Tensor], steps: int) -> int:
@@ -87,11 +95,3 @@ def _first_asked(gradients: list[Tensor], steps: int) -> int:
 
 def _window(inputs: Tensor | Constant, start: int, end: int) -> Tensor | Constant:
     return Constant(inputs.value, end - start) if isinstance(inputs, Constant) else inputs[start:end]
-
-
-def _detached(record: Record) -> Record:
-    return Record(
-        record.output.detach(),
-        {name: signal.detach() for name, signal in record.signals.items()},
-        {layer: {n: x.detach() for n, x in s.items()} for layer, s in record.state.items()},
-    )

@@ -72,6 +72,8 @@ class Lessons:
             judged=self.objective.training,
             reduced=self._reduced(batch, sequence.shape[0], score),
             counts=batch.mask,
+            judge=self.objective.loss,
+            judged_with=(batch.targets, *([] if batch.mask is None else [batch.mask])),
         )
         return lesson, batch
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from rheobase.coding.decoders import check_signal
 from rheobase.config import Config
 from rheobase.kernels.reduction import Reduction
+from rheobase.kernels.tape import settled
 
 
 class Loss(Config, ABC):
@@ -111,8 +112,8 @@ class Loss(Config, ABC):
             )
         if torch.compiler.is_compiling():  # looking at values would break the graph
             return
-        low, high = (int(extreme) for extreme in target.aminmax())
-        if low < 0 or high >= classes:
+        if settled(_has_labels_beyond, target, classes):
+            low, high = (int(extreme) for extreme in target.aminmax())
             raise ValueError(
                 f"{who}: got labels from {low} to {high}, wanted 0 to {classes - 1}; the network has "
                 f"{classes} outputs, it needs one for each class"
@@ -132,3 +133,8 @@ class Loss(Config, ABC):
                 f"{who}: got targets of shape {shape} for a signal of shape {tuple(signal.shape)}, wanted "
                 f"{same}{tuple(signal.shape)}"
             )
+
+
+def _has_labels_beyond(labels: Tensor, classes: int) -> bool:
+    low, high = (int(extreme) for extreme in labels.aminmax())
+    return low < 0 or high >= classes
