@@ -96,10 +96,10 @@ def test_slots() -> None:
     call = pack([x, y, np.float32(0.5), True, 4])
     assert call.types == ("f8 2", "b1 1", "f4 0", "i", "i")
     slots = list(call.slots(1, 2, 9))
-    assert slots[:7] == [0, 1, 1, 2, 9, 8, 7 + 8 + APART]
+    assert slots[:8] == [0, 1, 1, 2, 9, 8, 8 + 8 + APART, 0]
     half = int(np.float64(0.5).view(np.int64))
-    assert slots[7:15] == [x.ctypes.data, y.data_ptr(), half, 1, 4, 2, 3, 4]
-    assert not any(slots[15:])
+    assert slots[8:16] == [x.ctypes.data, y.data_ptr(), half, 1, 4, 2, 3, 4]
+    assert not any(slots[16:])
     for across, kind in ((x.T, "an array"), (torch.from_numpy(x).t(), "a tensor")):
         with pytest.raises(ValueError, match=rf"{kind} with strides .*, wanted a contiguous one"):
             pack([across])
