@@ -22,6 +22,8 @@ from benchmarks.workloads import w3
 Parameters = Mapping[str, nn.Parameter]
 Network = Callable[[Parameters, Tensor], tuple[Tensor, Tensor]]
 """(parameters, x [T, B, K]) -> hidden spikes [T, B, N], read-out membranes [T or 1, B, K]."""
+Gradient = Callable[[Parameters, Tensor, Tensor], Tensor]
+"""(parameters, x [T, B, K], targets) -> hidden spikes; the gradient is in the parameters' `.grad`."""
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(read-out membranes [T, B, K], labels [B]) -> their loss."""
 Hidden = Callable[[Tensor, Tensor], Tensor]
@@ -90,8 +92,12 @@ def all_membranes(hidden: Hidden) -> Network:
 
 def adding(data: Data, network: Network) -> Runner:
     """W2: squared error of the read-out at the last step."""
-    y = torch.from_numpy(data["y"])
-    return _gradient(data, network, lambda membranes: mse_loss(membranes[-1], y))
+    return gradient_with(data, _of(network, last_error))
+
+
+def last_error(membranes: Tensor, y: Tensor) -> Tensor:
+    """Of the read-out's last membrane [B, 1]."""
+    return mse_loss(membranes[-1], y)
 
 
 def mean_cross_entropy(membranes: Tensor, y: Tensor) -> Tensor:
@@ -101,20 +107,27 @@ def mean_cross_entropy(membranes: Tensor, y: Tensor) -> Tensor:
 
 def sequences(data: Data, network: Network, loss: Loss = mean_cross_entropy) -> Runner:
     """W3: cross-entropy of the read-out at all steps."""
-    y = torch.from_numpy(data["y"])
-    return _gradient(data, network, lambda membranes: loss(membranes, y))
+    return gradient_with(data, _of(network, loss))
 
 
-def _gradient(data: Data, network: Network, loss: Callable[[Tensor], Tensor]) -> Runner:
-    x = torch.from_numpy(data["x"])
+def _of(network: Network, loss: Loss) -> Gradient:
+    def gradient(p: Parameters, x: Tensor, y: Tensor) -> Tensor:
+        spikes, membranes = network(p, x)
+        loss(membranes, y).backward()  # type: ignore[no-untyped-call]
+        return spikes
+
+    return gradient
+
+
+def gradient_with(data: Data, gradient: Gradient) -> Runner:
+    """W2 or W3 by what brings the gradient."""
+    x, y = torch.from_numpy(data["x"]), torch.from_numpy(data["y"])
     parameters = {name: nn.Parameter(torch.from_numpy(data[name].copy())) for name in w3.PARAMETERS}
 
     def step() -> Tensor:
         for parameter in parameters.values():
             parameter.grad = None
-        spikes, membranes = network(parameters, x)
-        loss(membranes).backward()  # type: ignore[no-untyped-call]
-        return spikes
+        return gradient(parameters, x, y)
 
     def check() -> Outputs:
         spikes = step()

@@ -19,6 +19,8 @@ Network = Callable[[nn.Linear, nn.Linear, Tensor, int], tuple[Tensor, Tensor]]
 """(linear1, linear2, x [B, 784], steps) -> hidden spikes [T, B, 1000], output membrane [T, B, 10]."""
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(output membrane [T, B, 10], labels [B]) -> sum over steps of the mean over B."""
+Gradient = Callable[[nn.Linear, nn.Linear, Tensor, Tensor], Tensor]
+"""(linear1, linear2, x [B, 784], labels [B]) -> hidden spikes; the gradient is in the parameters' `.grad`."""
 Layer = Callable[[nn.Linear, Tensor], Tensor]
 """(linear, x [T, B, N]) -> spikes [T, B, N]."""
 
@@ -49,6 +51,17 @@ def summed_cross_entropy(membrane: Tensor, y: Tensor) -> Tensor:
 
 def training_step(data: Data, network: Network, loss: Loss = summed_cross_entropy) -> Runner:
     """W1 for a torch network: cross-entropy on the membrane at all steps, Adam in its fused form."""
+
+    def gradient(linear1: nn.Linear, linear2: nn.Linear, x: Tensor, y: Tensor) -> Tensor:
+        spikes, membrane = network(linear1, linear2, x, w1.STEPS)
+        loss(membrane, y).backward()  # type: ignore[no-untyped-call]
+        return spikes
+
+    return training_with(data, gradient)
+
+
+def training_with(data: Data, gradient: Gradient) -> Runner:
+    """W1 by what brings the gradient."""
     linear1, linear2 = linear(data["w1"], data["b1"]), linear(data["w2"], data["b2"])
     x, y = torch.from_numpy(data["x"]), torch.from_numpy(data["y"])
     parameters = {"w1": linear1.weight, "b1": linear1.bias, "w2": linear2.weight, "b2": linear2.bias}
@@ -56,21 +69,19 @@ def training_step(data: Data, network: Network, loss: Loss = summed_cross_entrop
         parameters.values(), lr=w1.LEARNING_RATE, betas=w1.BETAS, eps=w1.EPSILON, fused=True
     )
 
-    def gradient() -> Tensor:
+    def begin() -> Tensor:
         adam.zero_grad()
-        spikes, membrane = network(linear1, linear2, x, w1.STEPS)
-        loss(membrane, y).backward()  # type: ignore[no-untyped-call]
-        return spikes
+        return gradient(linear1, linear2, x, y)
 
     def step() -> None:
-        gradient()
+        begin()
         adam.step()
 
     def check() -> Outputs:
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(torch.from_numpy(data[name]))
-        return _outputs(gradient(), parameters)
+        return _outputs(begin(), parameters)
 
     return Runner(step, check)
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from benchmarks import adaptive, lif
 from benchmarks.interface import Data, Forms, Outputs, Runner
 from benchmarks.torch_recurrent import Network as RecurrentNetwork
-from benchmarks.torch_recurrent import Parameters, adding, sequences
-from benchmarks.torch_training import layer_gradient, training_step
+from benchmarks.torch_recurrent import Parameters, adding, gradient_with, last_error, sequences
+from benchmarks.torch_training import layer_gradient, training_step, training_with
 from benchmarks.workloads import w1, w4, w5
 from rheobase.coding.losses import CrossEntropyCount, CrossEntropyMean, CrossEntropySum
 from rheobase.kernels.constant import Constant
@@ -23,6 +23,7 @@ from rheobase.layers.members import batch_for, run_members
 from rheobase.layers.network import Network
 from rheobase.layers.neurons import Neurons
 from rheobase.layers.recurrent import Recurrent
+from rheobase.layers.replay import Replay
 from rheobase.neurons.adaptive_lif import AdaptiveLIF
 from rheobase.neurons.base import time_constant
 from rheobase.neurons.leaky_integrator import LeakyIntegrator
@@ -54,20 +55,39 @@ def _dense(linear: nn.Linear) -> Dense:
     return dense
 
 
+def _w1_network(linear1: nn.Linear, linear2: nn.Linear) -> Network:
+    return Network(dense1=_dense(linear1), hidden=_neurons(), dense2=_dense(linear2), readout=_neurons())
+
+
 def _w1(data: Data) -> Runner:
     network: Network | None = None
 
     def forward(linear1: nn.Linear, linear2: nn.Linear, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         nonlocal network
         if network is None:
-            network = Network(
-                dense1=_dense(linear1), hidden=_neurons(), dense2=_dense(linear2), readout=_neurons()
-            )
+            network = _w1_network(linear1, linear2)
         # As in training: nobody asks for the hidden spikes, so they need not be kept.
         membrane = network(Constant(x, steps), record=["readout.v"])["readout.v"]
         return membrane, membrane
 
     runner = training_step(data, forward, CrossEntropySum())
+    return _with_hidden_spikes(runner, lambda: network, Constant(torch.from_numpy(data["x"]), w1.STEPS))
+
+
+def _w1_replayed(data: Data) -> Runner:
+    """The same, its steps recorded once and replayed: as in training, where backpropagation does so."""
+    network: Network | None = None
+    step: Replay | None = None
+    loss = CrossEntropySum()
+
+    def gradient(linear1: nn.Linear, linear2: nn.Linear, x: Tensor, y: Tensor) -> Tensor:
+        nonlocal network, step
+        if network is None or step is None:
+            network = _w1_network(linear1, linear2)
+            step = Replay(network, lambda record, y: loss(record["readout.v"], y))
+        return step(Constant(x, w1.STEPS), y, record=["readout.v"])[1].output
+
+    runner = training_with(data, gradient)
     return _with_hidden_spikes(runner, lambda: network, Constant(torch.from_numpy(data["x"]), w1.STEPS))
 
 
@@ -146,6 +166,22 @@ def _recurrent(
     return factory
 
 
+def _recurrent_replayed(data: Data) -> Runner:
+    """W2, its steps recorded once and replayed."""
+    network: Network | None = None
+    step: Replay | None = None
+
+    def gradient(p: Parameters, x: Tensor, y: Tensor) -> Tensor:
+        nonlocal network, step
+        if network is None or step is None:
+            network = _recurrent_network(p, None)
+            step = Replay(network, lambda record, y: last_error(record.output, y))
+        return step(x, y)[1].output
+
+    runner = gradient_with(data, gradient)
+    return _with_hidden_spikes(runner, lambda: network, torch.from_numpy(data["x"]))
+
+
 def _w4_neuron() -> SynapticLIF:
     return SynapticLIF.preset("superspike")
 
@@ -222,8 +258,8 @@ def _w5(data: Data) -> Runner:
 
 
 WORKLOADS: dict[str, Forms] = {
-    "w1": {"layers": _w1},
-    "w2": {"layers": _recurrent(adding)},
+    "w1": {"layers": _w1, "layers, steps replayed": _w1_replayed},
+    "w2": {"layers": _recurrent(adding), "layers, steps replayed": _recurrent_replayed},
     "w3": {"layers": _recurrent(_sequences)},
     "w3-long": {"layers, checkpoints every 100 steps": _recurrent(_sequences, 100)},
     "w4": {

@@ -148,7 +148,8 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if start not in self._own:
             self._own[start] = end
             self.tape.bytes += end - start
-        self.tape._kept.append(memory)
+        # Not the tensor itself: who else holds that is counted where it is a result.
+        self.tape._kept.append(memory.detach() if isinstance(memory, Tensor) else memory)
         if self.tape.bytes > self._most:
             self.refuse(f"it takes more than {self._most >> 20} MiB")
 

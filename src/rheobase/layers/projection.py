@@ -9,8 +9,12 @@ Not changed: an optimizer's own memory (momentum), which may push against a boun
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
+
+from rheobase.kernels.tape import host
 
 Bound = Tensor | float
 
@@ -24,12 +28,16 @@ def projected(parameter: Tensor, low: Bound, high: Bound) -> Tensor:
     """
     if torch.compiler.is_compiling():  # which does not take a change of a parameter
         return parameter + (_clamped(parameter, low, high) - parameter).detach()
+    host(functools.partial(_project, parameter, low, high))
+    return parameter
+
+
+def _project(parameter: Tensor, low: Bound, high: Bound) -> None:
     inside = _clamped(parameter.detach(), low, high)
     # Written only where it differs: autograd refuses what was changed since an earlier call.
     if not torch.equal(inside, parameter):
         with torch.no_grad():
             parameter.copy_(inside)
-    return parameter
 
 
 def _clamped(value: Tensor, low: Bound, high: Bound) -> Tensor:

@@ -3,7 +3,8 @@
 A step on a small network spends as long in Python, on what the step before had settled just the same, as in
 its kernels. `Replay` runs the first step of each kind as it is, records the second
 (`rheobase.kernels.tape`), and then does again what was recorded: the same operations in the same order, so
-that results are the same to the last bit.
+that results are the same to the last bit. (torch makes a few derivatives, as that of `prod`, in another way
+while it is watched.)
 
 Recorded are networks of `Dense`, `Neurons` and `Recurrent` layers with a loss in torch. All else runs step by
 step as ever, and `Replay.refused` says why.
@@ -233,14 +234,15 @@ class _Parts:
         lengths: How many there are where they are held.
         tensors: Where parameters and buffers lie, and whether they want gradients.
         hooks: Where a module keeps what is called besides.
-        modes: Modules, and whether they are in training.
+        modes: Where modules say whether they are in training, and that. Not the modules: the network's steps
+            are forgotten with it (`rheobase.rules.bptt`), if they do not hold it.
     """
 
     members: list[tuple[Mapping[str, Any], str, Any]]
     lengths: list[tuple[Mapping[str, Any], int]]
     tensors: list[tuple[Tensor, int, bool]]
     hooks: list[Mapping[Any, Any]]
-    modes: list[tuple[nn.Module, bool]]
+    modes: list[tuple[Mapping[str, Any], bool]]
 
     @classmethod
     def of(cls, network: Network) -> _Parts:
@@ -254,7 +256,7 @@ class _Parts:
             [(holder, len(holder)) for holder in holders],
             [(t, t.data_ptr(), t.requires_grad) for _, _, t in members if isinstance(t, Tensor)],
             [h for m in modules for h in _hooks(m)],
-            [(m, m.training) for m in modules],
+            [(vars(m), m.training) for m in modules],
         )
 
     def hold(self) -> bool:
@@ -264,7 +266,7 @@ class _Parts:
             and all(len(holder) == number for holder, number in self.lengths)
             and all(t.data_ptr() == at and t.requires_grad == wants for t, at, wants in self.tensors)
             and not any(self.hooks)
-            and all(module.training == mode for module, mode in self.modes)
+            and all(module["training"] == mode for module, mode in self.modes)
         )
 
 
