@@ -35,8 +35,8 @@ def backward_into_source(
 ) -> str:
     """The backward kernel.
 
-    Arguments: current, initial states, coefficients, weights `[J, N]`; derivatives by the sums
-    `[T, R, J]` and by the final states; then to fill: by the current, by the initial states, by the
+    Arguments: current, initial states (`Pair.starts`), coefficients, weights `[J, N]`; derivatives by the
+    sums `[T, R, J]` and by the final states; then to fill: by the current, by the initial states, by the
     weights `[parts, J, N]`, by the bias `[parts, J]`, by each wanted coefficient; working memory, a row for
     each thread: weights and their derivatives, what is emitted, saved values; then which final states have
     derivatives and which initial states' are wanted (a bit for each), steps, and which pieces (blocks of
@@ -48,7 +48,7 @@ def backward_into_source(
     by_coefficient = [f"by_c{j}" for j in incoming.coefficients]
     args = [
         "current_all",
-        *(f"s_{name}_init" for name in states),
+        *pair.starts,
         *pair.coefficients,
         "weights",
         "by_sums",
@@ -104,6 +104,7 @@ def backward_into_source(
         *(f"{name} = {name}_all[thread]" for name in work),
         f"blocks = (columns + {pair.width - 1}) // {pair.width}",
         "zero = splat(ZERO)",
+        *pair.rests,
         "for piece in range(low, high):",
         *deeper(piece),
     ]

@@ -26,7 +26,7 @@ def forward_into_source(pair: Pair, title: str) -> str:
     work = ["laid", "table", "work", "ready"]
     args = [
         "current_all",
-        *(f"{name}_init" for name in carried),
+        *pair.starts,
         *pair.coefficients,
         "weights",
         "bias",
@@ -40,6 +40,7 @@ def forward_into_source(pair: Pair, title: str) -> str:
         *(f"{name} = {name}_all[thread]" for name in work),
         f"blocks = (columns + {pair.width - 1}) // {pair.width}",
         "zero = splat(ZERO)",
+        *pair.rests,
         "if ready[0] == 0:",
         "    ready[0] = 1",
         *deeper(_lay_rows(pair) if pair.spikes else _lay_tiles(pair)),

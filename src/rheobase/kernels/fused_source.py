@@ -77,6 +77,22 @@ class Pair:
         spikes = [n for n in live if t.tape.nodes[n].op == "spike"]
         return {n: m for n in spikes if (m := node_later(t, n)) in spikes}
 
+    @property
+    def numbered(self) -> list[tuple[int, str]]:
+        """The states' names, and which is the how manieth."""
+        return list(enumerate(self.trace.states))
+
+    @property
+    def starts(self) -> list[str]:
+        """Arguments: initial states, what they are where there is none, and a bit for each that there is."""
+        names = list(self.trace.states)
+        return [*(f"s_{name}_init" for name in names), *(f"s_{name}_number" for name in names), "held"]
+
+    @property
+    def rests(self) -> list[str]:
+        """What states are where none is given, in vectors."""
+        return [f"s_{name}_rest = splat(s_{name}_number)" for name in self.trace.states]
+
     def own_coefficients(self, i: int | str) -> list[str]:
         """Coefficients of the neurons in vector i of the block that begins with neuron `base`."""
         place = f"base + {self.lanes} * {i}"
@@ -98,9 +114,10 @@ class Pair:
         """States of a block before the first step, and its input, if that does not change; of sample r."""
         names = {f"s_{name}": f"s_{name}_init" for name in self.trace.states}
         names |= {"current": "current_all"} if self.layout.constant else {}
+        at_rest = {f"s_{name}": f" if held & {1 << k} else s_{name}_rest" for k, name in self.numbered}
         places = [(i, self.lanes * i) for i in range(VECTORS)]
         fetched = [
-            f"{name}_{i} = fetch({array}, a + {by}, left - {by})"
+            f"{name}_{i} = fetch({array}, a + {by}, left - {by}){at_rest.get(name, '')}"
             for i, by in places
             for name, array in names.items()
         ]
@@ -110,9 +127,11 @@ class Pair:
             body.emit(self.trace.live(list(self.carried)))
             fetched += [*body.lines, *(f"m{n}_{i} = m{n}" for n in self.carried)]
         # A block's rows are too far apart for the processor to foresee.
-        return fetched + [
-            f"prefetch({array}, a + columns + {by})" for array in names.values() for _, by in places
-        ]
+        for name, array in names.items():
+            ahead = [f"prefetch({array}, a + columns + {by})" for _, by in places]
+            held = at_rest.get(name, "").removesuffix(f" else {name}_rest").strip()
+            fetched += [f"{held}:", *deeper(ahead)] if held else ahead
+        return fetched
 
     def step(self, i: int, saved: Sequence[int]) -> list[str]:
         """One step of vector i: from `s_<state>_i`, `current_i` to these, `fired_i` or `out_i`, `kept<k>`."""

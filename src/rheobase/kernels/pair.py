@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rheobase.kernels.bound import Bound, Form, Room
+from rheobase.kernels.bound import Bound, Form, Room, bits
 from rheobase.kernels.fused_backward import groups
 from rheobase.kernels.fused_forward import GROUP
 from rheobase.kernels.fused_source import VECTORS, Pair
@@ -41,23 +41,26 @@ class NeuronsThenDense(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rest: Any, current: Tensor, weight: Tensor, bias: Tensor | None, *given: Tensor
+        ctx: Any, rest: Any, current: Tensor, weight: Tensor, bias: Tensor | None, *given: Any
     ) -> tuple[Tensor, ...]:
         numbers, key, steps = rest
         p = PROGRAMS[key]
-        state, tensors = list(given[: len(p.states)]), list(given[len(p.states) :])
+        state: list[Tensor | float] = list(given[: len(p.states)])
+        tensors: list[Tensor] = list(given[len(p.states) :])
         coefficients = p.merge(numbers, tensors)
-        grid = Grid.by_row(tuple(current.shape if p.constant else current.shape[1:]), coefficients)
+        shape = tuple(current.shape if p.constant else current.shape[1:])
+        grid = Grid.by_row(shape, coefficients)
         dtype = current.dtype
         sums = current.new_empty((steps, grid.rows, weight.shape[0]))
-        last = [torch.empty_like(s) for s in state]
+        last = [current.new_empty(shape) for _ in state]
+        start = _Start.of(state)
         s = _Shape(dtype, grid.kinds, grid.rows, grid.columns, steps, len(weight))
         threads = torch.get_num_threads()
         call, room = _forward_call(key, s, threads)
         memory, ready = room.empty(), torch.zeros((threads, LINES), dtype=torch.int32)
         arrays = [
             current.contiguous(),
-            *(x.contiguous() for x in state),
+            *start.arguments(),
             *grid.values(coefficients, dtype),
             weight.contiguous(),
             weight.new_zeros(len(weight)) if bias is None else bias.contiguous(),
@@ -66,23 +69,27 @@ class NeuronsThenDense(torch.autograd.Function):
         ]
         call.run([*addresses(arrays), *room.addresses(memory), ready.data_ptr(), steps])
         ctx.set_materialize_grads(False)
-        ctx.rest = (numbers, p, grid, s, bias is not None)
-        ctx.save_for_backward(current, weight, *state, *tensors)
+        ctx.rest = (numbers, p, grid, s, bias is not None, start.numbers)
+        ctx.save_for_backward(current, weight, *start.tensors, *tensors)
         return (sums, *last)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        numbers, p, grid, s, biased = ctx.rest
+        numbers, p, grid, s, biased, at_rest = ctx.rest
         current, weight, *saved = ctx.saved_tensors
-        state, tensors = saved[: len(p.states)], saved[len(p.states) :]
+        start = _Start(saved[: len(p.states)], at_rest)
+        tensors = saved[len(p.states) :]
         want_current = bool(ctx.needs_input_grad[1])
         by_sums = gradients[0]
         if by_sums is None:
             by_sums = current.new_zeros((s.steps, s.rows, s.outputs))
         lam = [None if g is None else g.contiguous() for g in gradients[1:]]
         by_current = empty(tuple(current.shape), s.dtype) if want_current else None
-        wanted = ctx.needs_input_grad[4 : 4 + len(state)]
-        by_state = [torch.empty_like(x) if want else None for want, x in zip(wanted, state, strict=True)]
+        wanted = ctx.needs_input_grad[4 : 4 + len(p.states)]
+        by_state = [
+            torch.empty_like(x) if want and x is not None else None
+            for want, x in zip(wanted, start.tensors, strict=True)
+        ]
         call, room, parts = _backward_call(p.key, s, want_current, torch.get_num_threads())
         several = (parts,) if parts > 1 else ()
         by_weight = weight.new_empty((*several, *weight.shape))
@@ -91,7 +98,7 @@ class NeuronsThenDense(torch.autograd.Function):
         memory = room.empty()
         arrays = [
             current.contiguous(),
-            *(x.contiguous() for x in state),
+            *start.arguments(),
             *grid.values(p.merge(numbers, tensors), s.dtype),
             weight.contiguous(),
             by_sums.contiguous(),
@@ -111,6 +118,25 @@ class NeuronsThenDense(torch.autograd.Function):
             _over_parts(s.dtype, parts, *weight.shape).run(parts_of, [x.data_ptr() for x in whole])
             by_weight, by_bias = whole
         return (None, by_current, by_weight, by_bias if biased else None, *by_state, *totals)
+
+
+class _Start(NamedTuple):
+    """The states before the first step: tensors, or numbers for all neurons."""
+
+    tensors: list[Tensor | None]
+    numbers: list[float]
+
+    @classmethod
+    def of(cls, states: Sequence[Tensor | float]) -> _Start:
+        return cls(
+            [x if isinstance(x, Tensor) else None for x in states],
+            [0.0 if isinstance(x, Tensor) else x for x in states],
+        )
+
+    def arguments(self) -> list[Tensor | int]:
+        """As the kernels take them (`Pair.starts`)."""
+        arrays: list[Tensor | int] = [0 if x is None else x.contiguous() for x in self.tensors]
+        return [*arrays, *map(bits, self.numbers), _bits(self.tensors)]
 
 
 @functools.lru_cache(maxsize=256)
@@ -146,7 +172,9 @@ class _Shape(NamedTuple):
         """The first arguments: the input, states, coefficients and weights."""
         over_time = Form(self.dtype, (1 if p.constant else self.steps, self.rows, self.columns))
         weight = Form(self.dtype, (self.outputs, self.columns))
-        return [over_time, *self.states(p), *coefficient_forms(self.kinds, self.columns, self.dtype), weight]
+        numbers = [Form(self.dtype) for _ in p.states]
+        states = [*self.states(p), *numbers, None]
+        return [over_time, *states, *coefficient_forms(self.kinds, self.columns, self.dtype), weight]
 
     def states(self, p: Program) -> list[Form]:
         return [Form(self.dtype, (self.rows, self.columns)) for _ in p.states]

@@ -142,10 +142,16 @@ def run(
     shaped = shaped_parameters(tensors, shape[1:])
     call = _Call.prepare(plan, shaped, state, current, shape)
     if not uses_kernel(backend, current):
-        start = dict(zip(plan.states, call.states, strict=True))
+        start = dict(zip(plan.states, call.filled(shape), strict=True))
         return _reference(neuron.bind(shaped), current, start, record, checkpoint_every)
     results = dispatch(
-        call.value, call.states, call.tensors, call.numbers, plan.key, call.steps, checkpoint_every or 0
+        call.value,
+        call.filled(shape),
+        call.tensors,
+        call.numbers,
+        plan.key,
+        call.steps,
+        checkpoint_every or 0,
     )
     n = len(plan.states)
     last = dict(zip(plan.states, results[1 : 1 + n], strict=True))
@@ -174,11 +180,11 @@ def run_into_dense(
 
 
 class _Call(NamedTuple):
-    """What a kernel is called with."""
+    """What a kernel is called with; states are tensors, or numbers for all neurons."""
 
     value: Tensor
     steps: int
-    states: list[Tensor]
+    states: list[Tensor | float]
     tensors: list[Tensor]
     numbers: Sequence[float]
 
@@ -192,14 +198,26 @@ class _Call(NamedTuple):
         shape: tuple[int, ...],
     ) -> _Call:
         tensors, initial = plan.settle(shaped)
+        states: list[Tensor | float]
         if state is None:
-            states = _at_rest(initial, current, shape)
+            states = [
+                x.to(current.dtype).expand(shape).contiguous() if isinstance(x, Tensor) else x
+                for x in initial
+            ]
         else:
             _check_state(plan, state, shape)
             states = [state[name].contiguous() for name in plan.states]
         if isinstance(current, Constant):
             return cls(current.value.contiguous(), current.steps, states, tensors, plan.fixed)
         return cls(current.contiguous(), current.shape[0], states, tensors, plan.fixed)
+
+    def filled(self, shape: tuple[int, ...]) -> list[Tensor]:
+        """The states, in tensors of this shape."""
+        dtype, device = self.value.dtype, self.value.device
+        return [
+            x if isinstance(x, Tensor) else torch.full(shape, x, dtype=dtype, device=device)
+            for x in self.states
+        ]
 
 
 def neurons_shape(current: Tensor | Constant, ports: int) -> tuple[int, ...]:
@@ -246,19 +264,6 @@ def _check_state(plan: Plan, state: Mapping[str, Tensor], shape: tuple[int, ...]
             raise ValueError(
                 f"state '{name}': got shape {tuple(state[name].shape)}, wanted {shape}, as the input"
             )
-
-
-def _at_rest(
-    initial: Sequence[float | Tensor], current: Tensor | Constant, shape: tuple[int, ...]
-) -> list[Tensor]:
-    """The state at rest, of one value each or one per neuron."""
-    dtype, device = current.dtype, current.device
-    return [
-        x.to(dtype).expand(shape).contiguous()
-        if isinstance(x, Tensor)
-        else torch.full(shape, x, dtype=dtype, device=device)
-        for x in initial
-    ]
 
 
 def _reference(
