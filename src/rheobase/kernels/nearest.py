@@ -36,7 +36,7 @@ def nearest(first: Tensor, second: Tensor, prices: Tensor) -> Tensor:
     chosen = torch.empty(columns, dtype=torch.int32)
     least = for_threads((BLOCK,), first.numpy().dtype)
     args = [one.contiguous().numpy() for one in (first, second, prices)]
-    _kernel().run([*args, least, chosen.numpy()], columns, columns * pairs)
+    _kernel().run([*args, least, chosen.numpy(), BLOCK], columns, columns * pairs)
     return chosen
 
 

@@ -15,14 +15,14 @@ def nearest(
     first: Array,  # shape: [I, M]
     second: Array,  # shape: [J, M]
     prices: Array,  # shape: [I, J]
-    least_of: Array,  # shape: [threads, columns taken at a time]
+    least_of: Array,  # shape: [threads, columns taken at a time, or more]
     chosen: Array,  # shape: [M], int32
+    block: int,
     thread: int,
     low: int,
     high: int,
 ) -> None:
     """Columns `low` to `high` of `chosen`, a few at a time, whose values stay in the first cache."""
-    block = least_of.shape[1]
     start = low
     while start < high:
         size = min(block, high - start)
