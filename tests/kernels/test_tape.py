@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rheobase.kernels import products, tape
-from rheobase.kernels.tape import Recording, host, settled
+from rheobase.kernels import products
+from rheobase.kernels.settled import declare, host, refuse, settled
+from rheobase.kernels.tape import Recording, recording
 from rheobase.kernels.workspace import empty
 
 
@@ -161,9 +162,9 @@ def test_arithmetic_in_python_is_done_again() -> None:
 def test_outside_of_a_recording_hooks_do_nothing() -> None:
     assert settled(lambda: 3) == 3
     host(lambda: None)
-    tape.declare(array("q", [0]))
-    tape.refuse("nothing")
-    assert tape.recording() is None
+    declare(array("q", [0]))
+    refuse("nothing")
+    assert recording() is None
 
 
 def test_memory_of_the_pool_may_be_written_to() -> None:
@@ -180,4 +181,4 @@ def test_memory_of_the_pool_may_be_written_to() -> None:
 def test_an_error_closes_the_recording() -> None:
     with pytest.raises(RuntimeError, match="size"), Recording([]):
         torch.rand(2) + torch.rand(3)
-    assert tape.recording() is None
+    assert recording() is None

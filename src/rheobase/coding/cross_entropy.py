@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rheobase.kernels.cross_entropy import cross_entropy, serves
-from rheobase.kernels.tape import settled
+from rheobase.kernels.settled import settled
 
 #: Bytes of a vector of torch's own kernels, by what it says of the processor; the least that there is if it
 #: says something else.

@@ -18,7 +18,7 @@ from typing import Any
 
 from rheobase.files import cache_root, write_bytes, write_text
 from rheobase.kernels.native import load, pack, target_key
-from rheobase.kernels.tape import refuse
+from rheobase.kernels.settled import refuse
 from rheobase.kernels.threads import part_size, run_team, threads_for
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rheobase.kernels.bound import Bound, Form, bits
 from rheobase.kernels.cache import Kernel
-from rheobase.kernels.tape import declare, host
+from rheobase.kernels.settled import declare, host
 from rheobase.kernels.workspace import apart
 
 MOST = 32  # classes up to which rows are worth laying side by side

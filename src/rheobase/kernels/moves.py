@@ -17,7 +17,7 @@ import torch
 
 from rheobase.kernels.bound import Bound, Form
 from rheobase.kernels.cache import Kernel
-from rheobase.kernels.tape import declare
+from rheobase.kernels.settled import declare
 from rheobase.kernels.vectors import version
 
 _COLUMNS = 11

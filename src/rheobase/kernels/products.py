@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from rheobase.kernels import events, outer, panels
-from rheobase.kernels.tape import settled
+from rheobase.kernels.settled import settled
 from rheobase.kernels.workspace import empty
 
 FEW = 32  # outputs up to which oneDNN is preferred on any processor

@@ -22,7 +22,7 @@ from rheobase.kernels.products import weight_gradient as product
 from rheobase.kernels.recurrent_around import Around
 from rheobase.kernels.recurrent_calls import Ready, Setting, backward_call, forward_call
 from rheobase.kernels.recurrent_forms import Population
-from rheobase.kernels.tape import settled
+from rheobase.kernels.settled import settled
 from rheobase.kernels.vectors import BYTES, ROWS, padded, pairs, spaced
 from rheobase.kernels.workspace import empty
 

@@ -6,15 +6,10 @@ operation of torch and every bound kernel that runs while it is open; `Tape.play
 memory, which the tape keeps: results appear where they did before.
 
 Only what can be written down so is: operations whose course depends on no value. Where it does, the code that
-looks says so:
-
-    settled(function, ...)    a choice; when played, it is made again, and if it comes out otherwise, the tape
-                              stops
-    host(function)            arithmetic in Python, done again each time
-
-Whatever else looks at a value (`item`, a shape that depends on values), draws a random number, changes what
-was given, or runs a kernel on memory that nobody declared, is refused: the recording goes on as an ordinary
-run, says why (`Recording.refused`) and makes no tape. Numbers in Python are taken as they are.
+looks says so (`rheobase.kernels.settled`). Whatever else looks at a value (`item`, a shape that depends on
+values), draws a random number, changes what was given, or runs a kernel on memory that nobody declared, is
+refused: the recording goes on as an ordinary run, says why (`Recording.refused`) and makes no tape. Numbers in
+Python are taken as they are.
 
 The idea is that of CUDA graphs, for a CPU: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
@@ -26,7 +21,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,9 +29,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from rheobase.kernels.threads import run_team
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 _aten = torch.ops.aten
 _UNSET = {  # what makes memory and sets nothing
@@ -123,7 +115,8 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.tape = Tape()
 
     @property
-    def _notes(self) -> bool:
+    def notes(self) -> bool:
+        """Whether it notes what runs now."""
         return not self._paused and not self.refused
 
     @contextmanager
@@ -137,12 +130,21 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def add(self, step: Callable[[], object]) -> None:
         """Do this when played; if it returns False, the tape stops."""
-        if self._notes:
+        if self.notes:
             self.tape._steps.append(step)
+
+    def do(self, function: Callable[[], object]) -> None:
+        """Do this when played, whatever it returns."""
+        self.add(functools.partial(_ignoring, function, (), {}))
+
+    def lend(self, memory: Tensor | array[Any]) -> None:
+        """Keep memory to work on, which is not made of numbers that are to stay."""
+        self.keep(memory)
+        self._constants.discard(_extent(memory)[0])
 
     def keep(self, memory: Tensor | array[Any]) -> None:
         """Keep memory that kernels write to or read from."""
-        if not self._notes:
+        if not self.notes:
             return
         start, end = _extent(memory)
         if start not in self._own:
@@ -170,7 +172,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def kernel(self, entry: Any, slots: array[int], threads: int, addresses: Sequence[int]) -> None:
         """Note a kernel that is about to be called with these slots, of which these are addresses."""
-        if not self._notes:
+        if not self.notes:
             return
         extents = [*self._given, *self._own.items()]
         if not all(any(low <= a < high for low, high in extents) for a in addresses if a):
@@ -189,7 +191,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if self._notes:
+        if self.notes:
             self._operation(func, args, kwargs, out)
         return out
 
@@ -226,58 +228,6 @@ _current: ContextVar[Recording | None] = ContextVar("recording", default=None)
 def recording() -> Recording | None:
     """The recording that is open."""
     return _current.get()
-
-
-def settled(function: Callable[..., R], *args: Any, **known: Any) -> R:
-    """function(*args, **known), a choice on which depends what is done next.
-
-    Args:
-        function: It only looks. Its results can be compared.
-        args: What it looks at.
-        known: What is known about that already; not there when the choice is made again.
-
-    >>> x = torch.tensor([1.0, 2.0])
-    >>> with Recording([x]) as recording:
-    ...     y = x * 2 if settled(lambda x: bool(x[0] > 0), x) else x * 3
-    >>> _ = x.fill_(-1.0)
-    >>> recording.tape.play()
-    False
-    """
-    open_ = recording()
-    if open_ is None:
-        return function(*args, **known)
-    with open_.paused():
-        found = function(*args, **known)
-    open_.check(function, args, found)
-    return found
-
-
-def host(function: Callable[[], object], *memory: Tensor | array[Any]) -> None:
-    """function(), arithmetic in Python on `memory` that is read or written."""
-    open_ = recording()
-    if open_ is None:
-        function()
-        return
-    for m in memory:
-        open_.keep(m)
-    with open_.paused():
-        function()
-    open_.add(functools.partial(_ignoring, function, (), {}))
-
-
-def declare(memory: Tensor | array[Any]) -> None:
-    """Say that this is memory to work on, which is not made of numbers that are to stay."""
-    open_ = recording()
-    if open_ is not None:
-        open_.keep(memory)
-        open_._constants.discard(_extent(memory)[0])
-
-
-def refuse(what: str) -> None:
-    """Say that what runs now cannot be written down."""
-    open_ = recording()
-    if open_ is not None and not open_._paused:
-        open_.refuse(what)
 
 
 def _ignoring(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rheobase.kernels.tape import declare
+from rheobase.kernels.settled import declare
 
 SMALL = 1 << 19  # bytes below which torch's own allocator serves
 KEPT = 1 << 30  # bytes of idle buffers that are kept

@@ -14,7 +14,7 @@ import functools
 import torch
 from torch import Tensor
 
-from rheobase.kernels.tape import host
+from rheobase.kernels.settled import host
 
 Bound = Tensor | float
 

@@ -27,7 +27,7 @@ from rheobase.kernels.recurrent import (
 from rheobase.kernels.recurrent_checks import check_connections
 from rheobase.kernels.recurrent_reference import Read
 from rheobase.kernels.sequence import Backend, Run, check_input, uses_kernel
-from rheobase.kernels.tape import settled
+from rheobase.kernels.settled import settled
 from rheobase.layers.connection import Rewiring, Signs, Weights, make_weight, masked_weight
 from rheobase.layers.delays import ConnectionDelays, Delays, make_delays
 from rheobase.layers.dense import Dense

@@ -13,21 +13,17 @@ step as ever, and `Replay.refused` says why.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import ParametrizationList, type_before_parametrizations
 
 from rheobase.kernels.constant import Constant
 from rheobase.kernels.tape import Recording, Tape
-from rheobase.layers.connection import Constraint
-from rheobase.layers.dense import Dense
 from rheobase.layers.network import Network, Record
-from rheobase.layers.neurons import Neurons
-from rheobase.layers.recurrent import Recurrent
+from rheobase.layers.parts import Parts, unsettled
 
 MOST = 1 << 26  # bytes a tape may keep: a step that works on more takes far longer than its Python
 TAPES = 3  # of one kind of step, each for other choices that depend on values
@@ -113,7 +109,7 @@ class Steps:
         kind.takes = [take for take in kind.takes if take.fits()]
         kind.seen += 1
         if kind.seen > 1 and not kind.refused and len(kind.takes) < TAPES:
-            kind.refused = _unsettled(network, (_value(x), *targets))
+            kind.refused = unsettled(network, (_value(x), *targets))
             if not kind.refused:
                 return _record(network, loss, x, targets, record, kind)
         seen = network(x, record=record)
@@ -150,7 +146,7 @@ class _Take:
 
     tape: Tape
     given: list[Tensor]
-    parts: _Parts
+    parts: Parts
     loss: Tensor
     record: Record
     gradients: list[tuple[nn.Parameter, Tensor]]
@@ -198,7 +194,7 @@ def _record(
             for p, g in zip(parameters, found, strict=True)
             if g is not None
         ]
-    take = _Take(recording.tape, given, _Parts.of(network), judged.detach(), seen.detached(), gradients)
+    take = _Take(recording.tape, given, Parts.of(network), judged.detach(), seen.detached(), gradients)
     kind.refused = recording.refused
     if not kind.refused:
         kind.takes.append(take)
@@ -223,82 +219,6 @@ def _held(gradients: Sequence[tuple[nn.Parameter, Tensor]]) -> bool:
     """Whether anybody but its parameter has one of these, and would see it written over."""
     references = zip(gradients, _references(gradients), strict=True)
     return any(number > _OWN + (p.grad is g) for (p, g), number in references)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What a network is made of: what a recording takes for granted.
-
-    Attributes:
-        members: Parameters, buffers and modules, where they are held and by which name.
-        lengths: How many there are where they are held.
-        tensors: Where parameters and buffers lie, and whether they want gradients.
-        hooks: Where a module keeps what is called besides.
-        modes: Where modules say whether they are in training, and that. Not the modules: the network's steps
-            are forgotten with it (`rheobase.rules.bptt`), if they do not hold it.
-    """
-
-    members: list[tuple[Mapping[str, Any], str, Any]]
-    lengths: list[tuple[Mapping[str, Any], int]]
-    tensors: list[tuple[Tensor, int, bool]]
-    hooks: list[Mapping[Any, Any]]
-    modes: list[tuple[Mapping[str, Any], bool]]
-
-    @classmethod
-    def of(cls, network: Network) -> _Parts:
-        modules = list(network.modules())
-        holders: list[Mapping[str, Any]] = []
-        for m in modules:
-            holders += [m._parameters, m._buffers, m._modules]
-        members = [(holder, name, held) for holder in holders for name, held in holder.items()]
-        return cls(
-            members,
-            [(holder, len(holder)) for holder in holders],
-            [(t, t.data_ptr(), t.requires_grad) for _, _, t in members if isinstance(t, Tensor)],
-            [h for m in modules for h in _hooks(m)],
-            [(vars(m), m.training) for m in modules],
-        )
-
-    def hold(self) -> bool:
-        """Whether nothing has changed."""
-        return (
-            all(holder.get(name) is held for holder, name, held in self.members)
-            and all(len(holder) == number for holder, number in self.lengths)
-            and all(t.data_ptr() == at and t.requires_grad == wants for t, at, wants in self.tensors)
-            and not any(self.hooks)
-            and all(module["training"] == mode for module, mode in self.modes)
-        )
-
-
-def _hooks(module: nn.Module) -> list[Mapping[Any, Any]]:
-    return [
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    ]
-
-
-def _unsettled(network: Network, given: Sequence[Tensor]) -> str:
-    """Why a step of this network on this is not recorded; empty if it may be."""
-    for name, layer in network.layers.items():
-        kind = type_before_parametrizations(layer)
-        if kind not in (Dense, Neurons, Recurrent):
-            return f"layer '{name}' is a {kind.__name__}"
-    for module in network.modules():
-        if any(_hooks(module)):
-            return f"a {type(module).__name__} has hooks"
-        if isinstance(module, ParametrizationList) and not all(
-            isinstance(part, Constraint) for part in module
-        ):
-            return "a weight is made of others"
-    if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in network.parameters()):
-        return "a parameter has hooks"
-    if any(t.requires_grad for t in given) or not torch.is_grad_enabled():
-        return "what is given wants a gradient, or nothing does"
-    if any(t.device.type != "cpu" for t in (*given, *network.parameters())):
-        return "it is not on the CPU"
-    return ""
 
 
 def _value(x: Tensor | Constant) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 from rheobase.coding.decoders import check_signal
 from rheobase.config import Config
 from rheobase.kernels.reduction import Reduction
-from rheobase.kernels.tape import settled
+from rheobase.kernels.settled import settled
 
 
 class Loss(Config, ABC):
