@@ -8,8 +8,8 @@ memory, which the tape keeps: results appear where they did before.
 Only what can be written down so is: operations whose course depends on no value. Where it does, the code that
 looks says so (`rheobase.kernels.settled`). Whatever else looks at a value (`item`, a shape that depends on
 values), draws a random number, changes what was given, or runs a kernel on memory that nobody declared, is
-refused: the recording goes on as an ordinary run, says why (`Recording.refused`) and makes no tape. Numbers in
-Python are taken as they are.
+refused: the recording goes on as an ordinary run, says why (`Recording.refused`) and makes no tape. Numbers
+in Python are taken as they are.
 
 The idea is that of CUDA graphs, for a CPU: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """

@@ -97,7 +97,8 @@ class Steps:
         record: Sequence[str],
     ) -> tuple[Tensor, Record]:
         """See `Replay.__call__`."""
-        key = (loss, _form(x), *map(_form, targets), tuple(record), torch.get_num_threads())
+        modes = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.get_num_threads()
+        key = (loss, _form(x), *map(_form, targets), tuple(record), modes)
         if key not in self._kinds and len(self._kinds) >= KINDS:
             del self._kinds[next(iter(self._kinds))]
         kind = self._kinds.setdefault(key, _Kind())
