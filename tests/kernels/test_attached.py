@@ -16,7 +16,6 @@ from rheobase.kernels import (
     attached,
     recurrent_calls,
     recurrent_forms,
-    recurrent_passes,
     recurrent_text,
     vectors,
 )
@@ -106,7 +105,7 @@ def results(network: Network, x: Tensor, record: tuple[str, ...] = ("hidden.spik
 def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer_module.Recurrent, "_takes", lambda *_: False)
     monkeypatch.setattr(layer_module.Recurrent, "_leads", lambda *_: False)
-    monkeypatch.setattr(recurrent_passes, "LIVELY", -1.0)
+    monkeypatch.setattr(attached, "LIVELY", -1.0)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +219,7 @@ def test_gradients_of_lively_neurons_are_left_to_the_dense_product(monkeypatch: 
     network, x = Case().network(), inputs()
     expected = results(network, x)
     assert float((expected["hidden.spikes"] > 0).double().mean()) < LIVELY
-    monkeypatch.setattr(recurrent_passes, "LIVELY", 0.0)
+    monkeypatch.setattr(attached, "LIVELY", 0.0)
     for key, value in results(network, x).items():
         torch.testing.assert_close(value, expected[key], rtol=1e-10, atol=1e-12)
 
@@ -232,7 +231,7 @@ def test_events_of_several_steps_are_summed_as_each_by_itself(
     network, x = CASES[name].network(), inputs()
     found = []
     for seldom in (1.0, -1.0):
-        monkeypatch.setattr(recurrent_passes, "SELDOM", seldom)
+        monkeypatch.setattr(attached, "SELDOM", seldom)
         found.append(results(network, x))
     each, together = found
     assert each["by layers.hidden.parametrizations.weight.original"].abs().sum() > 0
