@@ -307,6 +307,19 @@ def test_large_steps_are_run_as_ever(
     assert "more than" in step.refused[0]
 
 
+def test_tapes_share_the_memory_that_a_network_may_keep(
+    monkeypatch: pytest.MonkeyPatch, trained: tuple[rb.Network, Replay, list[int]]
+) -> None:
+    _, step, runs = trained
+    _again(step, 3)
+    (kind,) = step._steps._kinds.values()
+    monkeypatch.setattr(replay, "MOST", kind.takes[0].tape.bytes * 3 // 2)
+    _again(step, 4, batch=BATCH + 1)  # the second of these shapes has half of that left
+    assert runs == [6]
+    assert len(step.refused) == 1
+    assert "more than" in step.refused[0]
+
+
 def test_backpropagation_replays_by_itself_and_forgets_with_the_network() -> None:
     network, loss = _feed_forward(), CrossEntropySum()
     runs = _counting(network)

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -39,6 +40,7 @@ _UNSET = {  # what makes memory and sets nothing
     _aten.new_empty_strided.default,
 }
 _CONSTANT = {_aten.lift_fresh.default, _aten.ones_like.default}  # what makes numbers that stay
+_TAKEN_OUT = {Tensor.numpy, Tensor.__array__, Tensor.tolist}  # values that Python gets by no operation
 _FREE = {  # operations that look at a value, or whose results are not the same each time
     torch.Tag.data_dependent_output: "looks at a value",
     torch.Tag.dynamic_output_shape: "has a result whose shape depends on values",
@@ -100,13 +102,17 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._checked: list[list[object]] = []  # what was looked at of what was given
         self._constants: set[int] = set()  # where those lie that were made of Python's numbers
 
+        self._takings = _Takings(self)
+
     def __enter__(self) -> Recording:
         self._token = _current.set(self)
+        self._takings.__enter__()  # type: ignore[no-untyped-call]
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._takings.__exit__(*error)  # type: ignore[no-untyped-call]
         _current.reset(self._token)
 
     def refuse(self, why: str) -> None:
@@ -220,6 +226,21 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.add(functools.partial(_ignoring, func, args, kwargs))
         elif not any(r.alias_info for r in func._schema.returns) and func not in _UNSET | _CONSTANT:
             self.add(_repeating(func, args, kwargs, results))
+
+
+class _Takings(TorchFunctionMode):
+    """Refuses what brings values to Python by no operation that could be noted."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__()
+        self._recording = recording
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _TAKEN_OUT and self._recording.notes:
+            self._recording.refuse(f"Tensor.{func.__name__} looks at a value")
+        return func(*args, **(kwargs or {}))
 
 
 _current: ContextVar[Recording | None] = ContextVar("recording", default=None)

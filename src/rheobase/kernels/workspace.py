@@ -73,7 +73,7 @@ def apart(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
     Two threads that write to one cache line take it from each other at each write. So does a processor that,
     as one thread reads up to the end of its own, fetches what comes next, up to the end of the page. W1's
-    hidden layer took 1.0 to 2.5 ms back on two threads; with a page between what they work in, 0.8.
+    hidden layer took 1.0 to 2.5 ms back on two threads; with a page between what they work in, 0.8 to 0.9.
 
     >>> apart((5, 3), 4), apart((1024,), 4)
     ((352, 3), (2048,))

@@ -25,7 +25,7 @@ from rheobase.kernels.tape import Recording, Tape
 from rheobase.layers.network import Network, Record
 from rheobase.layers.parts import Parts, unsettled
 
-MOST = 1 << 26  # bytes a tape may keep: a step that works on more takes far longer than its Python
+MOST = 1 << 26  # bytes that a network's tapes may keep: steps on more take far longer than their Python
 TAPES = 3  # of one kind of step, each for other choices that depend on values
 KINDS = 8  # of steps: other shapes, other signals recorded
 
@@ -88,6 +88,11 @@ class Steps:
         """Why some are not replayed."""
         return [kind.refused for kind in self._kinds.values() if kind.refused]
 
+    @property
+    def _bytes(self) -> int:
+        """What the tapes keep."""
+        return sum(take.tape.bytes for kind in self._kinds.values() for take in kind.takes)
+
     def run(
         self,
         network: Network,
@@ -112,7 +117,7 @@ class Steps:
         if kind.seen > 1 and not kind.refused and len(kind.takes) < TAPES:
             kind.refused = unsettled(network, (_value(x), *targets))
             if not kind.refused:
-                return _record(network, loss, x, targets, record, kind)
+                return _record(network, loss, x, targets, record, kind, MOST - self._bytes)
         seen = network(x, record=record)
         value = loss(seen, *targets)
         torch.autograd.backward(value)
@@ -181,12 +186,13 @@ def _record(
     targets: Sequence[Tensor],
     record: Sequence[str],
     kind: _Kind,
+    most: int,
 ) -> tuple[Tensor, Record]:
-    """One step, and what it did among `kind.takes`, or why it cannot be."""
+    """One step, and what it did among `kind.takes`, or why it cannot be; its tape keeps `most` bytes."""
     value, *others = given = [t.detach().clone() for t in (_value(x), *targets)]
     parameters = [p for p in network.parameters() if p.requires_grad]
     there = [*given, *network.parameters(), *network.buffers()]
-    with Recording(there, MOST) as recording:
+    with Recording(there, most) as recording:
         seen = network(Constant(value, x.steps) if isinstance(x, Constant) else value, record=record)
         judged = loss(seen, *others)
         found = torch.autograd.grad(judged, parameters, allow_unused=True)
